@@ -1,0 +1,44 @@
+"""Errors a user can act on: one clear line, a non-zero exit code, no traceback."""
+
+import functools
+import sys
+
+
+class UserError(Exception):
+    """Bad input. The message says what, where, the rule and the remedy, in one line."""
+
+
+class ConfigError(UserError):
+    """A config file or an override that breaks a rule."""
+
+
+class DataError(UserError):
+    """A missing, misshapen or corrupt data set or image."""
+
+
+class LogError(UserError):
+    """A log that cannot be written, or that is not one of ours when it has to be."""
+
+
+class TrainingError(UserError):
+    """A run that must not go on, such as one with a non-finite loss."""
+
+
+EXIT_USER_ERROR = 2
+
+
+def command(main):
+    """Wrap a ``main(argv=None) -> int | None`` so that a `UserError` prints one line and exits with code 2."""
+
+    @functools.wraps(main)
+    def wrapped(argv=None):
+        try:
+            return main(argv) or 0
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            return EXIT_USER_ERROR
+        except KeyboardInterrupt:
+            print("interrupted: run the same command again to continue", file=sys.stderr, flush=True)
+            return 130
+
+    return wrapped
