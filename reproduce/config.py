@@ -5,22 +5,25 @@ file runs on 2,048 GPUs, on eight, or on a CPU with the same mathematics. How ma
 business.
 
 Every recipe value is written ``key = { value = V, source = S, ref = "where" }`` with S one of `SOURCES`, so that each
-number on a page can be followed to where it came from. Only ``[run]`` (names and titles) holds plain values.
+number on a page can be followed to where it came from. Only ``[run]`` (names and titles) holds plain values. A file
+may extend another and state only what differs; ``python -m reproduce.config FILE`` prints the whole, with sources.
 Imports neither torch nor NumPy: the report reads configs on machines that have neither.
 """
 
+import argparse
 import dataclasses
 import difflib
 import hashlib
 import json
 import math
+import sys
 import tomllib
 import types
 import typing
 from dataclasses import dataclass
 from pathlib import Path
 
-from reproduce.errors import ConfigError
+from reproduce.errors import ConfigError, command
 
 SOURCES = {
     "abstract": "printed in the paper's abstract",
@@ -334,6 +337,8 @@ def _build(table: dict, path: str) -> Config:
 def _convert(where: str, value, hint):
     """`value` as type `hint`; local_batch may be a single number. Raises `ConfigError` naming the expected type."""
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if type(None) in options and value == "none":  # TOML has no null; lets a file unset what it inherits
+        return None
     for option in options:
         if option is type(None):
             continue
@@ -423,3 +428,23 @@ def _check(c: Config) -> None:
     rule(c.precision.loss_scale > 0, "precision.loss_scale", "positive")
     rule(c.evaluation.every >= 1, "evaluation.every", "at least 1")
     rule(c.evaluation.offset >= 1, "evaluation.offset", "at least 1")
+
+
+# ---- python -m reproduce.config FILE ------------------------------------------------------------------------------
+
+
+@command
+def main(argv=None) -> None:
+    """Print a config with everything it inherits: one line per value, with its source."""
+    parser = argparse.ArgumentParser(prog="python -m reproduce.config", description=main.__doc__)
+    parser.add_argument("file", type=Path)
+    config = load(parser.parse_args(argv).file)
+    print(f"{config.run.name}  hash {config.hash}  global batch {config.global_batch()}  updates {config.total_updates}")
+    for section in RECIPE:
+        for key, value in dataclasses.asdict(getattr(config, section)).items():
+            source = config.sources.get(f"{section}.{key}", Source("default", "not stated; the field's default"))
+            print(f"{section}.{key} = {value}  [{source.kind}] {source.ref}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

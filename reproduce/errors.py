@@ -1,6 +1,7 @@
 """Errors a user can act on: one clear line, a non-zero exit code, no traceback."""
 
 import functools
+import os
 import sys
 
 
@@ -37,6 +38,9 @@ def command(main):
         except UserError as error:
             print(f"error: {error}", file=sys.stderr, flush=True)
             return EXIT_USER_ERROR
+        except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+            sys.stdout = open(os.devnull, "w")  # else the interpreter complains again while it exits
+            return 0
         except KeyboardInterrupt:
             print("interrupted: run the same command again to continue", file=sys.stderr, flush=True)
             return 130

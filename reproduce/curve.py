@@ -1,0 +1,44 @@
+"""Top-1 accuracy against epoch and against time: five public runs of the paper's team, and ours below them.
+
+    python reproduce/curve.py [--tier quick|node|paper] [--results DIR] [--out DIR]
+
+Writes curve.png, .pdf and .json. Needs the logs and no torch.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from reproduce.artefacts import artefact  # noqa: E402
+from reproduce.errors import command  # noqa: E402
+from reproduce.report import measured, output, panels, plot, public, series  # noqa: E402
+
+
+def runs(given):
+    return public.runs(), [measured.collect(given.results, name) for name in artefact("curve").runs[given.tier]]
+
+
+def rows(others, ours):
+    return [series.public_curve(run) for run in others] + [series.against_epoch(m) for m in ours]
+
+
+def render(lines, others, ours, given):
+    title = f"{artefact('curve').title}\nlower panels: {output.about(ours, given.tier)}"
+    figure, axes = plot.plt.subplots(2, 2, figsize=(14, 9))
+    figure.suptitle(title)
+    panels.public_curves(*axes[0], lines[: len(others)], others)
+    panels.measured_curves(*axes[1], lines[len(others) :], output.data_sets(ours))
+    return plot.save(figure, given.out, "curve", series.side_car("curve", title, given.tier, lines))
+
+
+@command
+def main(argv=None):
+    given = output.options("curve", argv)
+    others, ours = runs(given)
+    paths = render(rows(others, ours), others, ours, given)
+    output.announce(paths, ours)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

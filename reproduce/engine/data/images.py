@@ -1,0 +1,93 @@
+"""Encoded image files: read, measured and, where corrupt, named. Decoding is the back-ends' business."""
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from reproduce.errors import DataError
+
+CACHE_BYTES = 1_000_000_000  # a set smaller than this is kept in memory, encoded
+READ_THREADS = 8  # files in flight for a set that is not cached: hides the latency of a network file system
+
+
+class ImageFiles:
+    """A list of image files with lazily cached bytes and sizes.
+
+    `corrupt` is the config's policy: with "error", the first file that cannot be decoded raises `DataError`; with
+    "skip" it is remembered in `bad` for the caller to leave out.
+    """
+
+    def __init__(self, root: Path, names: list[str], corrupt: str):
+        self.root, self.names, self.corrupt = Path(root), names, corrupt
+        self.bad: set[int] = set()
+        self._sizes = np.zeros((len(names), 2), np.int32)
+        self._cache: list[bytes | None] | None = [None] * len(names) if self._fits_in_memory() else None
+        self._pool = None if self._cache is not None else ThreadPoolExecutor(READ_THREADS)
+
+    def _fits_in_memory(self) -> bool:
+        # Sixty-four files evenly spread tell enough; a stat of a million files on a shared file system takes minutes.
+        sample = [self.root / name for name in self.names[:: max(1, len(self.names) // 64)]]
+        return len(self.names) * sum(self._stat(path) for path in sample) < CACHE_BYTES * max(1, len(sample))
+
+    @staticmethod
+    def _stat(path: Path) -> int:
+        try:
+            return path.stat().st_size
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+
+    def read(self, numbers: np.ndarray) -> list[bytes]:
+        """The files' bytes, in order. Raises `DataError` for a file that cannot be opened."""
+        if self._cache is None:
+            return list(self._pool.map(self._read, numbers.tolist()))
+        out = []
+        for number in numbers.tolist():
+            if self._cache[number] is None:
+                self._cache[number] = self._read(number)
+            out.append(self._cache[number])
+        return out
+
+    def _read(self, number: int) -> bytes:
+        path = self.root / self.names[number]
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+
+    def sizes(self, numbers: np.ndarray, encoded: list[bytes]) -> np.ndarray:
+        """int32 [n, 2] heights and widths in pixels as stored (EXIF orientation is ignored by both back-ends).
+
+        A file whose header cannot be parsed is reported to `condemn`, and its row is zero.
+        """
+        for at in np.flatnonzero(self._sizes[numbers, 0] == 0):
+            try:
+                with Image.open(io.BytesIO(encoded[at])) as image:
+                    self._sizes[numbers[at]] = image.height, image.width
+            except (OSError, SyntaxError, ValueError):
+                self.condemn(int(numbers[at]), "zero bytes" if not encoded[at] else "no image header")
+        return self._sizes[numbers]
+
+    def examine(self, numbers: np.ndarray, encoded: list[bytes]) -> None:
+        """Decode each file with PIL, the judge of what is corrupt, and `condemn` those that fail."""
+        for number, data in zip(numbers.tolist(), encoded):
+            try:
+                with Image.open(io.BytesIO(data)) as image:
+                    image.load()
+            except (OSError, SyntaxError, ValueError) as error:
+                self.condemn(number, str(error))
+
+    def condemn(self, number: int, why: str) -> None:
+        """Note a corrupt file, or raise `DataError` naming it, as the policy says."""
+        if self.corrupt != "skip":
+            raise DataError(
+                f"{self.root / self.names[number]}: cannot be decoded: {why}: replace the file, "
+                'or set data.corrupt_images = "skip" to go on without it'
+            )
+        self.bad.add(number)
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)

@@ -1,0 +1,181 @@
+"""LARS, exactly, in the five public forms a reader may mean by the word, and momentum SGD beside them.
+
+Notation: w weight, g *mean* gradient over the global batch, v momentum buffer, m momentum, lam weight decay, eta trust
+coefficient, eps epsilon, s trust ratio. d = g + lam w is the direction. Public implementations differ in where the
+learning rate and the trust ratio meet the momentum:
+
+    A   v <- m v + lr s d     w <- w - v           old steps keep the rate they were taken with
+    B   v <- m v + s d        w <- w - lr v        the rate applies to the whole buffer (PyTorch's SGD)
+    C   v <- m v + d          w <- w - lr s v      both outside
+
+They agree only while lr and s are constant; on the team's schedule the effective rate differs by up to 1.9x.
+`reference_step` is written from the formulas, one tensor at a time; `Lars` does the same in batched operations over
+all tensors (paper, technique 7: the norms of all layers at once). A test holds them equal.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from reproduce.config import Config
+from reproduce.engine.workers import WorkerBatchNorm2d
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What one public implementation does where others do otherwise."""
+
+    convention: str  # "A" | "B" | "C", above
+    adapts: bool = True  # False: s = 1 everywhere
+    ratio_decay: str = "wd"  # lam in the ratio: "wd" as in the direction | "wd_times_peak_lr", constant
+    epsilon_in_ratio: bool = True
+    skips_bn_and_bias: bool = True  # they take the full rate and no decay
+    needs_gradient: bool = True  # s = 1 also where |g| = 0
+    clips: bool = False  # LARC: s = min(s / lr, 1)
+    clamp: float | None = None  # upper bound of s
+    decays_unadapted: bool = True  # a tensor with a zero norm still decays
+
+
+PRESETS = {
+    # mlcommons/training_results_v0.6, Fujitsu, mxnet_op.h and optimizer.py (facts a). The decay in the ratio is
+    # wd * peak lr = 6.5e-4 for the whole run, while the decay in the step follows the schedule.
+    "fujitsu_mlperf06": Preset("A", ratio_decay="wd_times_peak_lr", needs_gradient=False),
+    # mlcommons/training, retired resnet-tf2 reference, lars_optimizer.py (runs with epsilon 1e-7).
+    "mlperf_tf2": Preset("A"),
+    # NVIDIA/apex tag 25.04, apex/parallel/LARC.py with clip=True over SGD: nobody is skipped, a tensor with a zero
+    # norm is left as it is.
+    "apex_larc": Preset("B", skips_bn_and_bias=False, clips=True, decays_unadapted=False),
+    # timm, optim/lars.py with weight decay off for one-dimensional parameters.
+    "timm": Preset("B"),
+    # NUS-HPC-AI-Lab/LARS-ImageNet-PyTorch: no epsilon, s clamped at 50.
+    "nus": Preset("C", epsilon_in_ratio=False, clamp=50.0),
+    # torch.optim.SGD with weight decay off for batch norm and biases.
+    "sgd": Preset("B", adapts=False),
+}
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What does not change during a run. `ratio_decay` is lam in the trust ratio for "wd_times_peak_lr"."""
+
+    preset: Preset
+    eta: float = 0.0
+    eps: float = 0.0
+    ratio_decay: float = 0.0
+
+    @classmethod
+    def of(cls, config: Config) -> "Constants":
+        o = config.optimizer
+        return cls(
+            PRESETS[o.preset], o.trust_coefficient or 0.0, o.epsilon or 0.0, o.weight_decay * config.schedule.peak_lr
+        )
+
+
+def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """(weights of convolutions and linear layers, batch-norm parameters and biases), by module type, never by name.
+
+    ResNet-50: 54 and 107. Raises `TypeError` for a module with parameters of a type not known here, rather than guess.
+    """
+    weights, others = [], []
+    for name, module in model.named_modules():
+        own = dict(module.named_parameters(recurse=False))
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            weights.append(own.pop("weight"))
+        elif own and not isinstance(module, WorkerBatchNorm2d):
+            raise TypeError(f"{name}: no rule for the parameters of a {type(module).__name__}")
+        others.extend(own.values())
+    return weights, others
+
+
+@torch.no_grad()
+def reference_step(
+    w: torch.Tensor, g: torch.Tensor, v: torch.Tensor, adapted: bool, c: Constants,
+    lr: float, weight_decay: float, momentum: float,
+) -> None:  # fmt: skip
+    """One update of one tensor, in place on `w` and `v`, straight from the formulas. `g` is the mean gradient.
+
+    `adapted` is False for batch norm and biases. Slow and plain on purpose: it is what the fast one is tested against.
+    """
+    p = c.preset
+    adapted = adapted or not p.skips_bn_and_bias
+    s, decay = 1.0, weight_decay if adapted else 0.0
+    if p.adapts and adapted:
+        w_norm, g_norm = w.norm().item(), g.norm().item()
+        ratio_decay = c.ratio_decay if p.ratio_decay == "wd_times_peak_lr" else weight_decay
+        if w_norm > 0 and (g_norm > 0 or not p.needs_gradient):
+            s = c.eta * w_norm / (g_norm + ratio_decay * w_norm + (c.eps if p.epsilon_in_ratio else 0.0))
+            if p.clips:
+                s = min(s / lr, 1.0)
+            if p.clamp is not None:
+                s = min(s, p.clamp)
+        elif not p.decays_unadapted:
+            decay = 0.0
+    d = g + decay * w
+    if p.convention == "A":
+        v.mul_(momentum).add_(lr * s * d)
+        w.sub_(v)
+    elif p.convention == "B":
+        v.mul_(momentum).add_(s * d)
+        w.sub_(lr * v)
+    else:
+        v.mul_(momentum).add_(d)
+        w.sub_(lr * s * v)
+
+
+class Lars:
+    """The update of all tensors of a network at once.
+
+    `weights` and `others` come from `split_parameters`; every parameter is fp32 and has its `.grad` set. Gradients are
+    consumed: `step` uses them as scratch.
+    """
+
+    def __init__(self, weights: Sequence[nn.Parameter], others: Sequence[nn.Parameter], constants: Constants):
+        self.c = constants
+        adapted, plain = (weights, others) if constants.preset.skips_bn_and_bias else ([*weights, *others], [])
+        self.parameters = [*adapted, *plain]
+        self.adapted = len(adapted)  # the first so many of `parameters`
+        self.momenta = [torch.zeros_like(p) for p in self.parameters]
+
+    @torch.no_grad()
+    def step(self, lr: float, weight_decay: float, momentum: float, gradient_scale: float) -> None:
+        """One update. `gradient_scale` turns the gradients as they are (sums, perhaps loss-scaled) into means."""
+        w, v, d = [p.data for p in self.parameters], self.momenta, [p.grad for p in self.parameters]
+        torch._foreach_mul_(d, gradient_scale)
+        s, decays = self._trust_ratios(w[: self.adapted], d[: self.adapted], lr, weight_decay)
+        if decays is None:
+            torch._foreach_add_(d[: self.adapted], w[: self.adapted], alpha=weight_decay)
+        else:
+            torch._foreach_add_(d[: self.adapted], torch._foreach_mul(w[: self.adapted], decays))
+        convention = self.c.preset.convention
+        torch._foreach_mul_(v, momentum)
+        if s is None:
+            torch._foreach_add_(v, d, alpha=lr if convention == "A" else 1.0)
+            torch._foreach_add_(w, v, alpha=-1.0 if convention == "A" else -lr)
+        elif convention == "C":
+            torch._foreach_add_(v, d)
+            torch._foreach_add_(w, torch._foreach_mul(v, s), alpha=-lr)
+        else:
+            torch._foreach_mul_(d, s)
+            torch._foreach_add_(v, d, alpha=lr if convention == "A" else 1.0)
+            torch._foreach_add_(w, v, alpha=-1.0 if convention == "A" else -lr)
+
+    def _trust_ratios(self, w: list, g: list, lr: float, weight_decay: float) -> tuple[list | None, list | None]:
+        """(s of every parameter, decay of every adapted one), as 0-d tensors; None where it is one number for all."""
+        p = self.c.preset
+        if not p.adapts:
+            return None, None
+        w_norm, g_norm = torch.stack(torch._foreach_norm(w)), torch.stack(torch._foreach_norm(g))
+        ratio_decay = self.c.ratio_decay if p.ratio_decay == "wd_times_peak_lr" else weight_decay
+        s = self.c.eta * w_norm / (g_norm + ratio_decay * w_norm + (self.c.eps if p.epsilon_in_ratio else 0.0))
+        if p.clips:
+            s = (s / lr).clamp(max=1.0)
+        if p.clamp is not None:
+            s = s.clamp(max=p.clamp)
+        usable = w_norm > 0
+        if p.needs_gradient:
+            usable &= g_norm > 0
+        s = torch.where(usable, s, 1.0)
+        decays = None if p.decays_unadapted else (usable * weight_decay).unbind()
+        return torch.cat([s, s.new_ones(len(self.parameters) - self.adapted)]).unbind(), decays

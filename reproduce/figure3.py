@@ -1,0 +1,56 @@
+"""Figure 3: top-1 accuracy against mini-batch. Hollow: the paper. Filled: measured here. A hole stays a hole.
+
+    python reproduce/figure3.py [--tier quick|node|paper] [--results DIR] [--out DIR]
+
+Writes figure3.png, .pdf and .json. Needs the logs and no torch.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from reproduce.artefacts import PAPER_SWEEP, QUICK_PANEL, QUICK_SWEEP, artefact  # noqa: E402
+from reproduce.errors import command  # noqa: E402
+from reproduce.report import measured, output, panels, paper, plot, series  # noqa: E402
+
+
+def runs(given):
+    names = PAPER_SWEEP + (QUICK_PANEL + QUICK_SWEEP if given.tier == "quick" else ())
+    return {name: measured.collect(given.results, name) for name in names}
+
+
+def rows(found, given):
+    known = [series.paper_point(paper.load()), series.against_batch("imagenet", "ours", [found[n] for n in PAPER_SWEEP])]
+    if given.tier != "quick":
+        return known
+    lars, sgd = ([found[n] for n in QUICK_PANEL if f"_{preset}_" in n] for preset in ("lars", "sgd"))
+    return [*known, series.against_batch("sweep", "headline recipe", [found[n] for n in QUICK_SWEEP]),
+            series.against_batch("panel", "LARS", lars), series.against_batch("panel", "momentum SGD", sgd)]  # fmt: skip
+
+
+def render(lines, found, given):
+    quick = given.tier == "quick"
+    shown = [found[n] for n in QUICK_PANEL] if quick else list(found.values())
+    title = f"{artefact('figure3').title}\n{output.about(shown, given.tier)}"
+    figure = plot.plt.figure(figsize=(14, 8) if quick else (9, 5.5))
+    figure.suptitle(title)
+    grid = figure.add_gridspec(2, 2) if quick else figure.add_gridspec(1, 1)
+    panels.imagenet_sweep(figure.add_subplot(grid[0, 0]), *lines[:2])
+    if quick:
+        dataset = output.data_sets(shown)
+        panels.scaled_sweep(figure.add_subplot(grid[1, 0]), lines[2], dataset)
+        panels.optimizer_panel(figure.add_subplot(grid[:, 1]), lines[3:], shown, dataset)
+    return plot.save(figure, given.out, "figure3", series.side_car("figure3", title, given.tier, lines))
+
+
+@command
+def main(argv=None):
+    given = output.options("figure3", argv)
+    found = runs(given)
+    paths = render(rows(found, given), found, given)
+    output.announce(paths, [found[name] for name in artefact("figure3").runs[given.tier]])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

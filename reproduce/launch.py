@@ -1,0 +1,124 @@
+"""How a run becomes a command on this machine, and how commands are started, waited for and stopped.
+
+A config names workers; here it is decided how many processes carry them. Imports nothing outside the standard library.
+"""
+
+import functools
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# torchrun ends its workers by itself when told to stop, and kills after 30 s those that do not; killing torchrun
+# before that would orphan them
+GRACE_SECONDS = 45
+
+
+@functools.cache
+def gpu_count() -> int:
+    """NVIDIA GPUs of this machine; 0 without a working driver."""
+    try:
+        listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    return sum(line.startswith("GPU ") for line in listing.stdout.splitlines()) if listing.returncode == 0 else 0
+
+
+def default_processes() -> int:
+    """One process per GPU; on a CPU two, or one on a single core: what the quick tier is sized for."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return gpu_count() or min(2, cores)
+
+
+def fit(processes: int, workers: int) -> int:
+    """The largest number of processes, up to `processes`, that share `workers` evenly."""
+    return max(n for n in range(1, min(processes, workers) + 1) if workers % n == 0)
+
+
+def train_command(
+    config_path: Path, seed: int, out: Path, data: Path, processes: int, python: str = sys.executable
+) -> tuple[list[str], dict[str, str]]:
+    """The command of one run, to be started in `ROOT`, and what it needs in its environment."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] * (processes > 1)
+    argv = [python, *launcher, "-m", "reproduce.engine.train", short(config_path)]
+    argv += ["--seed", str(seed), "--out", short(out), "--data", short(data)]
+    # processes share the cores; more threads than cores would have them wait for one another
+    return argv, {} if gpu_count() else {"OMP_NUM_THREADS": "1"}
+
+
+def short(path: Path) -> str:
+    """A path as seen from `ROOT`, where commands run."""
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+
+
+def shell_text(argv: list[str], env: dict[str, str]) -> str:
+    """The command as one would type it."""
+    return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in env.items()), shlex.join(argv)])
+
+
+class Stopped(Exception):
+    """Somebody asked us to end: SIGINT, SIGTERM, or the terminal closed."""
+
+    def __init__(self, signum: int):
+        super().__init__(signal.Signals(signum).name)
+        self.signum = signum
+
+
+class Foreground:
+    """Starts commands one after the other, each in a process group of its own.
+
+    Inside the ``with`` block a stop signal ends the running command with all its processes; then `Stopped` is raised.
+    """
+
+    def __init__(self):
+        self._signum = None
+
+    def __enter__(self):
+        self._before = {signum: signal.signal(signum, self._note) for signum in STOP_SIGNALS}
+        return self
+
+    def __exit__(self, *_):
+        for signum, handler in self._before.items():
+            signal.signal(signum, handler)
+
+    def _note(self, signum, _frame):
+        self._signum = self._signum or signum  # acted on in `run`: raising here could lose a child just started
+
+    def run(self, argv: list[str], env: dict[str, str], capture: bool = False) -> tuple[int, str]:
+        """Exit code and, with `capture`, the (short) standard output; otherwise that goes where ours goes.
+
+        Raises `Stopped`, and FileNotFoundError if there is no such program.
+        """
+        self._raise_if_stopped()
+        child = subprocess.Popen(
+            argv, cwd=ROOT, env=os.environ | env, start_new_session=True, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if capture else None,
+        )  # fmt: skip
+        try:
+            while child.poll() is None and self._signum is None:
+                time.sleep(0.1)
+        finally:
+            if child.poll() is None:
+                _end(child)
+        self._raise_if_stopped()
+        return child.returncode, child.communicate()[0] or ""
+
+    def _raise_if_stopped(self) -> None:
+        if self._signum is not None:
+            raise Stopped(self._signum)
+
+
+def _end(child: subprocess.Popen) -> None:
+    """End a child and its process group: politely first."""
+    os.killpg(child.pid, signal.SIGTERM)
+    give_up = time.monotonic() + GRACE_SECONDS
+    while child.poll() is None and time.monotonic() < give_up:
+        time.sleep(0.1)
+    if child.poll() is None:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()

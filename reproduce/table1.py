@@ -1,0 +1,56 @@
+"""Table 1: training time and top-1 accuracy, the paper's rows and ours.
+
+    python reproduce/table1.py [--tier quick|node|paper] [--results DIR] [--out DIR]
+
+Writes table1.md, .csv, .tex and .json. Needs the logs and no torch.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from reproduce.artefacts import artefact  # noqa: E402
+from reproduce.errors import command  # noqa: E402
+from reproduce.report import compare, measured, output, paper, table  # noqa: E402
+
+NOTES = """
+Time is run_start to run_stop of the MLPerf log, mean over the n runs; top-1 is the mean over them with the sample
+standard deviation. "emulated": fewer devices than workers, so the time is that of the emulation and no claim about
+the paper's. "recalled": known from memory of the paper, not re-read. The wording of all paper rows is recalled.
+"""
+
+
+def runs(given):
+    return [measured.collect(given.results, name) for name in artefact("table1").runs[given.tier]]
+
+
+def rows(measurements, given):
+    known = paper.load().table1
+    cells = [compare.paper_row(row) for row in known] + [compare.measured_row(m, given.tier) for m in measurements]
+    facts = [compare.paper_facts(row) for row in known] + [compare.measured_facts(m) for m in measurements]
+    return cells, facts
+
+
+def render(cells, facts, given):
+    title = f"{artefact('table1').title}; measured rows: tier {given.tier}"
+    first_measured = len(paper.load().table1)
+    files = {
+        "table1.md": f"# {title}\n\n{table.markdown(compare.HEADER, cells)}{NOTES}",
+        "table1.csv": table.comma_separated(compare.HEADER, cells),
+        "table1.tex": table.latex(compare.HEADER, cells, compare.LATEX_COLUMNS, title, first_measured),
+        "table1.json": output.to_json({"artefact": "table1", "title": title, "tier": given.tier, "rows": facts}),
+    }
+    return [output.write(given.out, name, content) for name, content in files.items()]
+
+
+@command
+def main(argv=None):
+    given = output.options("table1", argv)
+    measurements = runs(given)
+    paths = render(*rows(measurements, given), given)
+    output.announce(paths, measurements)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""Configs: strict, typed, sourced, hashed; each broken rule gives one line that names the file, the value and the rule."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from reproduce import config as configs
+from reproduce.artefacts import ARTEFACTS
+from reproduce.errors import ConfigError
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted(p for p in ROOT.glob("paper_configs/**/*.toml") if (ROOT / "paper_configs/clusters") not in p.parents)
+RUNS = [p for p in CONFIGS if not p.name.startswith("_") and p.name != "paper.toml"]
+HEADLINE = ROOT / "paper_configs/headline_b81920_g2048.toml"
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda p: p.stem)
+def test_every_run_loads_and_its_name_decodes(path):
+    config = configs.load(path)
+    batch = int(re.search(r"_b(\d+)_", path.stem)[1])
+    workers = int(re.search(r"_[gw](\d+)$", path.stem)[1])
+    assert config.global_batch() == batch and config.batch.workers == workers
+    assert config.run.tier == ("quick" if path.parent.name == "quick" else "paper")
+    if config.run.scales_down:
+        assert (ROOT / f"paper_configs/{config.run.scales_down}.toml").exists()
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda p: p.stem)
+def test_every_recipe_value_has_a_source(path):
+    """Values left at a field's default are not part of the recipe as published; they must be harmless ones."""
+    config = configs.load(path)
+    unsourced = {f"{s}.{k}" for s in configs.RECIPE for k in config.recipe()[s]} - set(config.sources)
+    assert unsourced <= {"data.corrupt_images", "precision.loss_scale", "schedule.decay_milestones", "schedule.decay_factor"}
+    assert all(source.kind in configs.SOURCES and source.ref for source in config.sources.values())
+
+
+def test_the_headline_says_which_values_are_not_the_papers():
+    sources = configs.load(HEADLINE).sources
+    for key in ("schedule.peak_lr", "schedule.decay_power", "optimizer.trust_coefficient", "optimizer.momentum"):
+        assert sources[key].kind == "mlperf06"
+
+
+def test_every_run_an_artefact_needs_has_a_config():
+    for artefact in ARTEFACTS:
+        for runs in [*artefact.runs.values(), *artefact.optional.values()]:
+            for run in runs:
+                assert (ROOT / f"paper_configs/{run}.toml").is_file(), run
+
+
+def variant(tmp_path, text: str, name="variant_b81920_g2048") -> Path:
+    path = tmp_path / f"{name}.toml"
+    path.write_text(f'extends = "{HEADLINE}"\n[run]\nname = "{name}"\ntitle = "t"\ntier = "paper"\n{text}')
+    return path
+
+
+def entry(value: str) -> str:
+    return f'{{ value = {value}, source = "chosen_here", ref = "test" }}'
+
+
+BROKEN = {
+    "unknown key, nearest named": ("[optimizer]\nmomentun = " + entry("0.9"), "optimizer.momentun: unknown key: did you mean 'momentum'"),
+    "unknown section": ("[optimiser]\nmomentum = " + entry("0.9"), "unknown section [optimiser]: did you mean 'optimizer'"),
+    "no source": ("[optimizer]\nmomentum = 0.9", "optimizer.momentum: has no source"),
+    "unknown source": ('[optimizer]\nmomentum = { value = 0.9, source = "me", ref = "x" }', "source = 'me': must be one of abstract"),
+    "empty ref": ('[optimizer]\nmomentum = { value = 0.9, source = "derived", ref = "" }', "optimizer.momentum: has no ref"),
+    "wrong type": ("[optimizer]\nmomentum = " + entry('"high"'), "optimizer.momentum = 'high': wrong type: must be float"),
+    "bool is no number": ("[schedule]\nepochs = " + entry("true"), "schedule.epochs = True: wrong type: must be int"),
+    "not finite": ("[schedule]\npeak_lr = " + entry("inf"), "schedule.peak_lr = inf: wrong type"),
+    "out of range": ("[optimizer]\nmomentum = " + entry("1.2"), "optimizer.momentum = 1.2: must be in [0, 1)"),
+    "warm-up too long": ("[schedule]\nwarmup_epochs = " + entry("91"), "schedule.warmup_epochs = 91.0: must be in [0, 90)"),
+    "decay too long": ("[schedule]\ndecay_epochs = " + entry("60"), "schedule.decay_epochs = 60.0: must be at most 90 - warmup_epochs = 54"),
+    "phases must start at 0": ("[batch]\nlocal_batch = " + entry("[[5, 40]]"), "batch.local_batch"),
+    "sgd has no trust": ('[optimizer]\npreset = ' + entry('"sgd"'), "optimizer.trust_coefficient = 0.0025: must be absent"),
+    "bad choice": ('[batch]\nbn_eval = ' + entry('"best"'), "batch.bn_eval = 'best': must be one of mean, rank0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_rule_gives_one_clear_line(tmp_path, case):
+    text, expected = BROKEN[case]
+    path = variant(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        configs.load(path)
+    message = str(caught.value)
+    assert expected in message and str(path) in message and "\n" not in message
+
+
+def test_missing_file_names_the_nearest():
+    with pytest.raises(ConfigError, match="did you mean headline_b81920_g2048.toml"):
+        configs.load(HEADLINE.with_name("headline_b81920_g2047.toml"))
+
+
+def test_a_file_must_be_called_what_its_run_is_called(tmp_path):
+    path = variant(tmp_path, "")
+    with pytest.raises(ConfigError, match="run.name"):
+        configs.load(path.rename(tmp_path / "other.toml"))
+
+
+def test_extending_in_a_circle_is_refused(tmp_path):
+    (tmp_path / "a.toml").write_text('extends = "b.toml"')
+    (tmp_path / "b.toml").write_text('extends = "a.toml"')
+    with pytest.raises(ConfigError, match="circle"):
+        configs.load(tmp_path / "a.toml")
+
+
+def test_hash_follows_the_recipe_and_nothing_else(tmp_path):
+    headline = configs.load(HEADLINE)
+    assert configs.load(variant(tmp_path, "")).hash == headline.hash  # another name and title only
+    changed = configs.load(HEADLINE, ["optimizer.momentum=0.95"])
+    assert changed.hash != headline.hash and changed.sources["optimizer.momentum"].kind == "override"
+
+
+def test_overrides_are_checked_like_files():
+    for text, expected in {
+        "optimizer.momentun=0.9": "did you mean 'momentum'", "momentum=0.9": "SECTION.KEY=VALUE",
+        "optimizer.preset=sgd": "put strings in double quotes", "optimizer.momentum=2": "must be in [0, 1)",
+    }.items():  # fmt: skip
+        with pytest.raises(ConfigError) as caught:
+            configs.load(HEADLINE, [text])
+        assert expected in str(caught.value)
+
+
+def test_import_rules_hold():
+    """The contracts import no torch; the report never imports the engine; the engine never reads the paper's results."""
+    for path in ROOT.glob("reproduce/**/*.py"):
+        text, place = path.read_text(), path.relative_to(ROOT / "reproduce").parts
+        imports = re.findall(r"^\s*(?:from|import) ([\w.]+)", text, re.M)
+        if place[0] != "engine":
+            assert not [name for name in imports if name.split(".")[0] in ("torch", "torchvision")], path
+        if place[0] == "report" or path.stem in ("table1", "figure3", "curve", "config", "events", "errors", "artefacts"):
+            assert not [name for name in imports if name.startswith("reproduce.engine")], path
+        if place[0] == "engine":
+            assert not [name for name in imports if name.startswith("reproduce.report")], path
+            assert "paper.toml" not in text, path
