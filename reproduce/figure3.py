@@ -21,12 +21,15 @@ def runs(given):
 
 
 def rows(found, given):
-    known = [series.paper_point(paper.load()), series.against_batch("imagenet", "ours", [found[n] for n in PAPER_SWEEP])]
+    def line(panel, label, names):
+        return series.against_batch(panel, label, [found[name] for name in names])
+
+    known = [series.paper_point(paper.load()), line("imagenet", "ours on ImageNet", PAPER_SWEEP)]
     if given.tier != "quick":
         return known
-    lars, sgd = ([found[n] for n in QUICK_PANEL if f"_{preset}_" in n] for preset in ("lars", "sgd"))
-    return [*known, series.against_batch("sweep", "headline recipe", [found[n] for n in QUICK_SWEEP]),
-            series.against_batch("panel", "LARS", lars), series.against_batch("panel", "momentum SGD", sgd)]  # fmt: skip
+    lars, sgd = ([name for name in QUICK_PANEL if f"_{kind}_" in name] for kind in ("lars", "sgd"))
+    ours = [line("sweep", "headline recipe", QUICK_SWEEP), line("panel", "LARS", lars)]
+    return [*known, *ours, line("panel", "momentum SGD", sgd)]
 
 
 def render(lines, found, given):
@@ -49,7 +52,8 @@ def main(argv=None):
     given = output.options("figure3", argv)
     found = runs(given)
     paths = render(rows(found, given), found, given)
-    output.announce(paths, [found[name] for name in artefact("figure3").runs[given.tier]])
+    needed = artefact("figure3").runs[given.tier]
+    output.announce(paths, [m for m in found.values() if m.run in needed or m.left_out])
 
 
 if __name__ == "__main__":

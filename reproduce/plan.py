@@ -102,4 +102,4 @@ class Plan:
         return launch.train_command(path, job.seed, self.out, self.data, processes, python=python)
 
     def report_command(self, artefact: Artefact, python: str):
-        return [python, artefact.script, "--tier", self.tier, "--out", launch.short(self.out)], {}
+        return [python, artefact.script, "--tier", self.tier, "--results", launch.short(self.out)], {}

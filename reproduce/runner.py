@@ -99,7 +99,7 @@ def check_devices(jobs: list[Job]) -> None:
 
 def show(plans: list[Plan]) -> None:
     """--list"""
-    rows = [("artefact", "tier", "runs", "on", "minutes", "state", "")]
+    rows = [("artefact", "tier", "runs", "devices", "minutes", "state", "")]
     for plan in plans:
         for a in plan.artefacts:
             jobs = plan.jobs_for([a])
@@ -138,17 +138,16 @@ def print_commands(plan: Plan, python: str) -> None:
 class Clock:
     """Elapsed time, and what is left: the expected rest, corrected by how the runs so far compared with theirs."""
 
-    def __init__(self, plan: Plan, todo: list[Job]):
-        self.expected = {job: job.expected_seconds(plan.tier) for job in todo}
-        self.began, self.seen, self.took = time.monotonic(), 0.0, 0.0
+    def __init__(self, expected_seconds: float):
+        self.began, self.left, self.seen, self.took = time.monotonic(), expected_seconds, 0.0, 0.0
 
-    def finish(self, job: Job, seconds: float) -> None:
-        self.seen += self.expected.pop(job)
+    def finish(self, expected_seconds: float, seconds: float) -> None:
+        self.left -= expected_seconds
+        self.seen += expected_seconds
         self.took += seconds
 
     def __str__(self) -> str:
-        pace = self.took / self.seen if self.seen else 1.0
-        left = sum(self.expected.values()) * pace
+        left = self.left * (self.took / self.seen if self.seen else 1)
         return f"{(time.monotonic() - self.began) / 60:.1f} min gone, about {left / 60:.1f} min to go"
 
 
@@ -159,7 +158,7 @@ def train_all(plan: Plan, python: str, foreground: Foreground) -> list[str]:
         argv, env = plan.data_command(python)
         if foreground.run(argv, env)[0]:
             return [failure("the embedded data set", argv, env)]
-    clock = Clock(plan, todo)
+    clock = Clock(sum(job.expected_seconds(plan.tier) for job in todo))
     for number, job in enumerate(plan.jobs, 1):
         label = f"[{number}/{len(plan.jobs)}] {job}"
         if job not in todo:
@@ -169,7 +168,7 @@ def train_all(plan: Plan, python: str, foreground: Foreground) -> list[str]:
         argv, env = plan.train_command(job, python)
         began = time.monotonic()
         code, _ = foreground.run(argv, env)
-        clock.finish(job, time.monotonic() - began)
+        clock.finish(job.expected_seconds(plan.tier), time.monotonic() - began)
         if job.state(plan.out) != "done":  # the log has the last word, whatever the exit code
             say(f"{label}: FAILED (exit code {code})")
             failed.append(failure(str(job), argv, env))

@@ -119,7 +119,8 @@ build() {
     # pip's progress bars are for a terminal only
     if [ -t 2 ]; then quiet=(); fi
     stage "installing requirements.txt (several GB the first time)" \
-        "$venv/bin/python" -m pip install --disable-pip-version-check ${quiet[@]+"${quiet[@]}"} -r "$root/requirements.txt" ||
+        "$venv/bin/python" -m pip install --disable-pip-version-check ${quiet[@]+"${quiet[@]}"} \
+        -r "$root/requirements.txt" ||
         fail "pip could not install requirements.txt ($(reason)): check network and disk space (8 GB), then run again"
     # a kill in the middle of unpacking can leave a package that pip takes for whole
     stage "checking that it imports" "$venv/bin/python" -c 'import matplotlib, numpy, torch, torchvision' ||

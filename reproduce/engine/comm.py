@@ -56,7 +56,9 @@ def pick_device(name: str) -> torch.device:
         return torch.device("cpu")
     index, available = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
     if index >= available:
-        raise ConfigError(f"--device {name}: process {index} of this node has no GPU: {available} found: lower --processes")
+        raise ConfigError(
+            f"--device {name}: process {index} of this node has no GPU: {available} found: lower --processes"
+        )
     torch.cuda.set_device(index)
     return torch.device("cuda", index)
 

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from reproduce import config as configs
 from reproduce.config import Config
 from reproduce.engine.comm import Comm, FlatGradients, pick_device
-from reproduce.engine.data import Loader, open_loader
+from reproduce.engine.data.loader import Loader, open_loader
 from reproduce.engine.environment import compute_precision, describe
 from reproduce.engine.lars import Constants, Lars, split_parameters
 from reproduce.engine.model import build_model, initialise, weights_sha256
@@ -40,8 +40,8 @@ class Trainer:
         """Raises `ConfigError` if the workers do not divide evenly over the processes."""
         if config.batch.workers % comm.world_size:
             raise ConfigError(
-                f"{config.path}: batch.workers = {config.batch.workers} is not divisible by {comm.world_size} processes: "
-                f"choose a number of processes that divides it"
+                f"{config.path}: batch.workers = {config.batch.workers} is not divisible by "
+                f"{comm.world_size} processes: choose a number of processes that divides it"
             )
         self.config, self.comm = config, comm
         self.workers = worker_range(config.batch.workers, comm.rank, comm.world_size)
@@ -122,7 +122,9 @@ class Trainer:
         correct, images = self.comm.sum_(counts).tolist()
         expected = self.config.data.val_images
         if images != expected and self.config.data.corrupt_images != "skip":
-            raise DataError(f"evaluation saw {images} images, not {expected}: the validation set changed during the run")
+            raise DataError(
+                f"evaluation saw {images} images, not {expected}: the validation set changed during the run"
+            )
         return correct, images
 
 
@@ -228,7 +230,7 @@ def main(argv=None) -> None:
     except UserError:
         # Most errors strike every process alike. The first lets itself be heard, and its exit makes the launcher end
         # the others before they repeat it; an error of one process alone is still said, a little later.
-        time.sleep(2.0 if int(os.environ.get("RANK", 0)) else 0.0)
+        time.sleep(5.0 if int(os.environ.get("RANK", 0)) else 0.0)
         raise
 
 
@@ -242,7 +244,10 @@ def run(args: argparse.Namespace) -> None:
     try:
         sinks = []
         if comm.rank == 0:
-            sinks = [LogWriter(log_path(args.out, config.run.name, args.seed)), Progress(f"{config.run.name} #{args.seed}")]
+            sinks = [
+                LogWriter(log_path(args.out, config.run.name, args.seed)),
+                Progress(f"{config.run.name} #{args.seed}"),
+            ]
         for event in train(config, args.seed, args.data, comm, args.backend):
             for sink in sinks:
                 if isinstance(event, Event) or isinstance(sink, Progress):

@@ -56,10 +56,10 @@ def lay_out(out: Path, source: Path | None = None) -> dict:
     done = folders.marker(out)
     if done:
         return done
-    if out.exists() and any(out.iterdir()):
-        raise DataError(f"{out}: exists but is not a complete lay-out: remove it, or choose another --out")
     partial = out.parent / f".{out.name}.partial"
     try:
+        if out.exists() and any(out.iterdir()):
+            raise DataError(f"{out}: exists but is not a complete lay-out: remove it, or choose another --out")
         out.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(partial, ignore_errors=True)
         contents, where = find(source)
@@ -68,14 +68,16 @@ def lay_out(out: Path, source: Path | None = None) -> dict:
         (partial / folders.MARKER).write_text(json.dumps(done, indent=1) + "\n", encoding="utf-8")
         os.replace(partial, out)
     except OSError as error:
-        raise DataError(f"{out}: cannot be written: {error.strerror}: free some space or choose another --out") from None
+        why = error.strerror or error
+        raise DataError(f"{out}: cannot be written: {why}: free some space, or choose another --out") from None
     return done
 
 
 def _arrays(part: str, contents: dict[str, bytes]) -> tuple[np.ndarray, np.ndarray]:
     """uint8 [n, 28, 28] and [n] from the idx format: a header of 16 and 8 bytes, then the values."""
     images = np.frombuffer(contents[f"{PARTS[part]}-images-idx3-ubyte.gz"], np.uint8, offset=16)
-    return images.reshape(-1, 28, 28), np.frombuffer(contents[f"{PARTS[part]}-labels-idx1-ubyte.gz"], np.uint8, offset=8)
+    labels = np.frombuffer(contents[f"{PARTS[part]}-labels-idx1-ubyte.gz"], np.uint8, offset=8)
+    return images.reshape(-1, 28, 28), labels
 
 
 def _write(folder: Path, images: np.ndarray, labels: np.ndarray) -> int:

@@ -10,6 +10,7 @@ from PIL import Image
 from reproduce.errors import DataError
 
 CACHE_BYTES = 1_000_000_000  # a set smaller than this is kept in memory, encoded
+DECODE_ERRORS = (OSError, SyntaxError, ValueError)  # what PIL raises for damaged files
 READ_THREADS = 8  # files in flight for a set that is not cached: hides the latency of a network file system
 
 
@@ -66,7 +67,7 @@ class ImageFiles:
             try:
                 with Image.open(io.BytesIO(encoded[at])) as image:
                     self._sizes[numbers[at]] = image.height, image.width
-            except (OSError, SyntaxError, ValueError):
+            except DECODE_ERRORS:
                 self.condemn(int(numbers[at]), "zero bytes" if not encoded[at] else "no image header")
         return self._sizes[numbers]
 
@@ -75,8 +76,8 @@ class ImageFiles:
         for number, data in zip(numbers.tolist(), encoded):
             try:
                 with Image.open(io.BytesIO(data)) as image:
-                    image.load()
-            except (OSError, SyntaxError, ValueError) as error:
+                    image.convert("RGB")
+            except DECODE_ERRORS as error:
                 self.condemn(number, str(error))
 
     def condemn(self, number: int, why: str) -> None:

@@ -1,12 +1,11 @@
 """The loader of one process: the plan's images of its workers as normalised tensors, decoded ahead of training.
 
-DALI and torchvision give the same pixels within rounding (tests/test_data_parity.py states how closely), and the same
-images, windows and flips exactly.
+DALI and torchvision execute the same windows and flips on the same images; their pixels differ by rounding only
+(tests/test_data_parity.py says how much).
 """
 
 import importlib.util
-import queue
-import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -16,89 +15,202 @@ import torch
 from torch import Tensor
 
 from reproduce.engine.data import folders, windows
+from reproduce.engine.data.ahead import Ahead
+from reproduce.engine.data.chunks import Chunk, groups
 from reproduce.engine.data.images import ImageFiles
 from reproduce.engine.data.plan import Plan, share
 from reproduce.engine.data.synthetic import SyntheticLoader
 from reproduce.errors import DataError
 
-BACKENDS = ("auto", "dali", "torchvision")
 THREADS = {"cpu": 1, "cuda": 4}  # decoding threads: on a CPU the cores belong to training; the team used 3 per GPU
-QUEUE = 2  # finished chunks kept ready
-
-
-class Chunk(NamedTuple):
-    """One piece of one update of this process."""
-
-    update: int  # within the epoch, zero-based
-    workers: range  # worker ids, contiguous, each with local_batch images, in order
-    images: Tensor  # float32 [len(workers) * local_batch, C, H, W], channels_last
-    labels: Tensor  # int64 [len(workers) * local_batch]
-    last: bool  # the last chunk of this update for this process
-
-
-class _Request(NamedTuple):
-    """A chunk before its images are read: which it is, and what was decided about it."""
-
-    files: ImageFiles
-    labels: np.ndarray  # of the whole split
-    numbers: np.ndarray  # int64 [workers, local_batch] in training, [1, n] in validation
-    uniforms: np.ndarray | None  # [workers * local_batch, DRAWS]; None: centre crop
-    training: bool
-    update: int = 0
-    workers: range = range(0)
-    last: bool = True
-
-
-class _Job(NamedTuple):
-    """What a back-end executes."""
-
-    request: _Request
-    numbers: np.ndarray  # int64 [n]: the request's, without files known to be corrupt
-    encoded: list[bytes]
-    geometry: np.ndarray
-    flips: np.ndarray
+READY = 2  # finished chunks kept ready
 
 
 def open_loader(
     config, root: Path, seed: int, workers: range, rank: int, world_size: int,
     device="cpu", backend: str = "auto", max_images_per_chunk: int = 512,
-):  # fmt: skip
-    """A `Loader` (a `SyntheticLoader` for synthetic data, which ignores `root`).
+) -> "Loader | SyntheticLoader":  # fmt: skip
+    """The loader of one process; for synthetic data, which has no folder, `root` and `backend` are ignored.
 
     `root` is the data set's own folder, the one that holds train/ and val/. `workers` is the contiguous range of
-    workers this process emulates, `rank` and `world_size` say which share of the validation images is its own.
-    `backend` "auto" is DALI where it is installed, else torchvision. A chunk holds as many whole workers as fit into
-    `max_images_per_chunk`, at least one. Raises `DataError`.
+    workers this process emulates; `rank` and `world_size` say which share of the validation images is its own.
+    `backend` is "dali", "torchvision" or "auto": DALI where it is installed. A chunk holds as many whole workers as
+    fit into `max_images_per_chunk`, at least one. Raises `DataError` for a data set that is not as the config states.
     """
     device = torch.device(device)
     if config.data.dataset == "synthetic":
         return SyntheticLoader(config, seed, workers, rank, world_size, device, max_images_per_chunk)
-    return Loader(config, root, seed, workers, rank, world_size, device, backend, max_images_per_chunk)
+    return Loader(config, Path(root), seed, workers, rank, world_size, device, backend, max_images_per_chunk)
+
+
+class _Request(NamedTuple):
+    """Images wanted, before any is read."""
+
+    files: ImageFiles
+    labels: np.ndarray  # int64, of the whole split
+    numbers: np.ndarray  # int64 [workers, local_batch]; in validation [1, n]
+    uniforms: np.ndarray | None = None  # float64 [numbers.size, DRAWS]; None: centre crops
+    place: tuple[int, range, bool] | None = None  # a training chunk's update, workers, last; None: validation
+
+
+class _Job(NamedTuple):
+    """A request read and measured: what a back-end executes."""
+
+    request: _Request
+    numbers: np.ndarray  # int64 [n]
+    encoded: list[bytes]
+    geometry: np.ndarray  # int64 [n, 6], see `windows`
+    flips: np.ndarray  # bool [n]
 
 
 class Loader:
-    """Real images. One iterator at a time: a new one ends the one before it."""
+    """Real images. Serves one iterator at a time: starting one ends the one before it."""
 
     has_accuracy = True
 
     def __init__(self, config, root, seed, workers, rank, world_size, device, backend, max_images_per_chunk):
-        self._data, self._input_channels = config.data, config.model.input_channels
-        self._plan, self._workers, self._device = Plan.of(config, seed), workers, device
-        self._max_images = max_images_per_chunk
+        self._data, self._input_channels, self._device = config.data, config.model.input_channels, device
+        self._plan, self._workers, self._max_images = Plan.of(config, seed), workers, max_images_per_chunk
         index = folders.index(root, config.data)
-        self._train = ImageFiles(root, index.train.names, config.data.corrupt_images), index.train.labels
-        self._val = ImageFiles(root, index.val.names, config.data.corrupt_images), index.val.labels
+        self._train = ImageFiles(root, index.train.names, config.data.corrupt_images)
+        self._val = ImageFiles(root, index.val.names, config.data.corrupt_images)
+        self._train_labels, self._val_labels = index.train.labels, index.val.labels
         self._val_share = share(len(index.val.names), rank, world_size)
-        self._backend = _open_backend(config.data, device, backend, max(max_images_per_chunk, *self._plan.local_batch))
-        self._rescue = None  # the torchvision back-end, once DALI failed on something
-        self._running: _Ahead | None = None
+        self._backend = self._open(backend)
+        self._rescuer = None  # the torchvision back-end, opened when the other one fails on a job
+        self._ahead: Ahead | None = None
+
+    def _open(self, backend: str):
+        # Imported here: each back-end needs a package that another machine may lack.
+        if backend not in ("auto", "dali", "torchvision"):
+            raise DataError(f"back-end {backend!r}: must be one of auto, dali, torchvision")
+        threads = THREADS[self._device.type]
+        dali_here = importlib.util.find_spec("nvidia") and importlib.util.find_spec("nvidia.dali")
+        if backend == "dali" and not dali_here:
+            raise DataError("back-end dali: NVIDIA DALI is not installed: install requirements.txt, or use torchvision")
+        if backend != "torchvision" and dali_here:
+            from reproduce.engine.data.dali import DaliBackend
+
+            return DaliBackend(self._data, self._device, threads, max(self._max_images, *self._plan.local_batch))
+        from reproduce.engine.data.torchvision_backend import TorchvisionBackend
+
+        return TorchvisionBackend(self._data, self._device, threads)
 
     @property
     def backend(self) -> str:
-        """"dali-cpu", "dali-gpu" or "torchvision"."""
+        """ "dali-cpu", "dali-gpu" or "torchvision"."""
         return self._backend.name
 
     @property
     def skipped(self) -> int:
-        """Corrupt files met and left out so far; more than 0 only with corrupt_images = "skip"."""
-        return len(self._train[0].bad) + len(self._val[0].bad)
+        """Corrupt files met and left out so far; above zero only with corrupt_images = "skip"."""
+        return len(self._train.bad) + len(self._val.bad)
+
+    def train_epoch(self, epoch: int, first_update: int = 0) -> Iterator[Chunk]:
+        """The chunks of a zero-based epoch, from an update on. Raises `DataError` for a corrupt image."""
+        for request, images, labels in self._run_ahead(self._train_requests(epoch, first_update)):
+            update, workers, last = request.place
+            yield Chunk(update, workers, images, labels, last)
+
+    def val_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images [n, C, H, W] and labels [n] of this rank's share; over all ranks each image once, none twice."""
+        for _, images, labels in self._run_ahead(self._val_requests()):
+            yield images, labels
+
+    def close(self) -> None:
+        """Stop reading ahead and free the back-ends' threads and memory."""
+        self._halt()
+        for part in (self._backend, self._rescuer, self._train, self._val):
+            if part is not None:
+                part.close()
+
+    def _halt(self) -> None:
+        if self._ahead is not None:
+            self._ahead.close()
+            self._ahead = None
+
+    def _run_ahead(self, requests: Iterator[_Request]) -> Iterator[tuple[_Request, Tensor, Tensor]]:
+        self._halt()
+        ahead = self._ahead = Ahead(self._results(requests), READY)
+        try:
+            yield from ahead
+        finally:
+            ahead.close()
+
+    # ---- what is wanted -------------------------------------------------------------------------------------------
+
+    def _train_requests(self, epoch: int, first_update: int) -> Iterator[_Request]:
+        plan = self._plan
+        parts = groups(self._workers, plan.local_batch[epoch], self._max_images)
+        for update in range(first_update, plan.updates[epoch]):
+            for part in parts:
+                numbers, uniforms = plan.batch(epoch, update, part), None
+                if plan.augmented(epoch):
+                    uniforms = plan.augmentation(epoch, update, part, windows.DRAWS).reshape(-1, windows.DRAWS)
+                yield _Request(self._train, self._train_labels, numbers, uniforms, (update, part, part is parts[-1]))
+
+    def _val_requests(self) -> Iterator[_Request]:
+        for first in range(0, len(self._val_share), self._max_images):
+            numbers = np.array(self._val_share[first : first + self._max_images])
+            yield _Request(self._val, self._val_labels, numbers[None])
+
+    # ---- how it is made; all of this runs in the thread of `Ahead` ------------------------------------------------
+
+    def _results(self, requests: Iterator[_Request]) -> Iterator[tuple[_Request, Tensor, Tensor]]:
+        jobs = map(self._prepare, requests)
+        for job, images in self._backend.stream(job for job in jobs if len(job.numbers)):
+            if images is None:
+                job, images = self._rescue(job)
+            if len(job.numbers) == 0:
+                continue
+            missing = self._input_channels - images.shape[-1]
+            if missing:
+                images = torch.nn.functional.pad(images, (0, missing))
+            labels = torch.from_numpy(job.request.labels[job.numbers]).to(self._device)
+            yield job.request, images.permute(0, 3, 1, 2), labels
+
+    def _prepare(self, request: _Request) -> _Job:
+        numbers = self._without_bad(request)
+        encoded, known = request.files.read(numbers), len(request.files.bad)
+        sizes = request.files.sizes(numbers, encoded)
+        if len(request.files.bad) > known:
+            return self._prepare(request)
+        if request.uniforms is None:
+            return _Job(request, numbers, encoded, *windows.centre_geometry(sizes, self._data))
+        return _Job(request, numbers, encoded, *windows.train_geometry(sizes, request.uniforms, self._data))
+
+    def _without_bad(self, request: _Request) -> np.ndarray:
+        """The request's numbers, flat. In training each corrupt file gives way to the next good one of its worker."""
+        bad, numbers = request.files.bad, request.numbers
+        if not bad or bad.isdisjoint(numbers.ravel().tolist()):
+            return numbers.ravel()
+        good = ~np.isin(numbers, list(bad))
+        if request.place is None:
+            return numbers[good]
+        if not good.any(1).all():
+            raise DataError(f"{request.files.root}: a whole batch of one worker is corrupt: replace the damaged files")
+        replaced = numbers.copy()
+        for row, slot in np.argwhere(~good):
+            following = np.roll(good[row], -slot)
+            replaced[row, slot] = np.roll(numbers[row], -slot)[following.argmax()]
+        return replaced.ravel()
+
+    def _rescue(self, job: _Job) -> tuple[_Job, Tensor | None]:
+        """Decode a job the back-end failed on: find the corrupt files, leave them out, let torchvision do the rest.
+
+        The job that comes back holds nothing, and no tensor, if none of its validation images decodes.
+        """
+        from reproduce.engine.data.torchvision_backend import TorchvisionBackend
+
+        files = job.request.files
+        files.examine(job.numbers, job.encoded)
+        if files.bad.isdisjoint(job.numbers.tolist()):
+            first = files.root / files.names[job.numbers[0]]
+            warnings.warn(f"{self.backend} failed on the batch that begins with {first}; torchvision decodes it")
+        job = self._prepare(job.request)
+        if len(job.numbers) == 0:
+            return job, None
+        if self._rescuer is None:
+            self._rescuer = TorchvisionBackend(self._data, self._device, THREADS[self._device.type])
+        ((job, images),) = self._rescuer.stream(iter([job]))
+        return job, images

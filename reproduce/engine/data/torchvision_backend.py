@@ -14,6 +14,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 
 from reproduce.engine.data.images import DECODE_ERRORS
+from reproduce.engine.data.plan import share
 from reproduce.engine.data.windows import centre_offsets
 
 AHEAD = 2  # jobs in progress: one being collected, one behind it so that no thread idles
@@ -27,7 +28,9 @@ class TorchvisionBackend:
     def __init__(self, data, device: torch.device, threads: int):
         self._data, self._device = data, device
         self._mode = "L" if len(data.mean) == 1 else "RGB"
-        self._mean, self._std = list(data.mean), list(data.std)
+        self._mean = torch.tensor(data.mean, device=device)
+        self._std = torch.tensor(data.std, device=device)
+        self._threads = threads
         self._pool = ThreadPoolExecutor(threads)
 
     def stream(self, jobs: Iterator) -> Iterator[tuple]:
@@ -50,17 +53,21 @@ class TorchvisionBackend:
 
     def _start(self, job) -> list[Future]:
         offsets = centre_offsets(job.geometry, self._data.image_size).tolist()
-        rows = zip(job.encoded, job.geometry.tolist(), offsets, job.flips.tolist())
-        return [self._pool.submit(self._image, *row) for row in rows]
+        rows = list(zip(job.encoded, job.geometry.tolist(), offsets, job.flips.tolist()))
+        parts = (share(len(rows), part, self._threads) for part in range(self._threads))
+        return [self._pool.submit(self._images, rows[part.start : part.stop]) for part in parts if part]
 
     def _finish(self, job, futures: list[Future]) -> tuple:
         try:
-            images = torch.stack([future.result() for future in futures])
+            images = torch.cat([future.result() for future in futures])
         except DECODE_ERRORS:
             return job, None
-        return job, images.to(self._device)
+        return job, (images.to(self._device, torch.float32) - self._mean) / self._std
 
-    def _image(self, encoded: bytes, geometry: list[int], offset: list[int], flip: bool) -> torch.Tensor:
+    def _images(self, rows: list[tuple]) -> torch.Tensor:
+        return torch.stack([F.pil_to_tensor(self._image(*row)).permute(1, 2, 0) for row in rows])
+
+    def _image(self, encoded: bytes, geometry: list[int], offset: list[int], flip: bool) -> Image.Image:
         top, left, height, width, *resized = geometry
         size = self._data.image_size
         with Image.open(io.BytesIO(encoded)) as file:
@@ -68,9 +75,7 @@ class TorchvisionBackend:
         image = F.crop(image, top, left, height, width)
         image = F.resize(image, resized, InterpolationMode.BILINEAR, antialias=True)
         image = F.crop(image, *offset, size, size)
-        image = F.hflip(image) if flip else image
-        pixels = F.pil_to_tensor(image).to(torch.float32)
-        return F.normalize(pixels, self._mean, self._std, inplace=True).permute(1, 2, 0)
+        return F.hflip(image) if flip else image
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)

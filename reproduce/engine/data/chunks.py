@@ -1,0 +1,26 @@
+"""What the loaders hand out, and how a process's workers are dealt to it."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from reproduce.engine.data.plan import share
+
+
+class Chunk(NamedTuple):
+    """One piece of one update of this process."""
+
+    update: int  # within the epoch, zero-based
+    workers: range  # worker ids, contiguous, each with local_batch images, in order
+    images: Tensor  # float32 [len(workers) * local_batch, C, H, W], channels_last
+    labels: Tensor  # int64 [len(workers) * local_batch]
+    last: bool  # the last chunk of this update for this process
+
+
+def groups(workers: range, local_batch: int, max_images: int) -> list[range]:
+    """Contiguous groups of whole workers: at most `max_images` images, at least one worker, sizes nearly equal.
+
+    Equal, because a device is slow to meet a new batch size: 20 workers of 40 at 512 images go as 10 + 10, not 12 + 8.
+    """
+    count = -(-len(workers) // max(1, max_images // local_batch))
+    return [workers[part.start : part.stop] for part in (share(len(workers), i, count) for i in range(count))]

@@ -1,0 +1,46 @@
+"""The synthetic data set: one batch of noise, handed out again and again. For throughput only: it has no accuracy."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from reproduce.engine.data.chunks import Chunk, groups
+from reproduce.engine.data.plan import SYNTHETIC, Plan, share, uniforms
+
+
+class SyntheticLoader:
+    """Same interface as `loader.Loader`; the same constant images and labels in every chunk."""
+
+    has_accuracy = False
+    backend = "synthetic"
+    skipped = 0
+
+    def __init__(self, config, seed, workers, rank, world_size, device, max_images_per_chunk):
+        data, self._plan, self._workers = config.data, Plan.of(config, seed), workers
+        self._max_images = max_images_per_chunk
+        self._val_images = len(share(data.val_images, rank, world_size))
+        count = max(max_images_per_chunk, *self._plan.local_batch)
+        generator = torch.Generator().manual_seed(seed)
+        shape = (count, config.model.input_channels, data.image_size, data.image_size)
+        images = torch.randn(shape, generator=generator)
+        images[:, len(data.mean) :] = 0  # the appended plane, where there is one
+        self._images = images.to(device, memory_format=torch.channels_last)
+        labels = uniforms(seed, SYNTHETIC, (), (count,)) * data.classes
+        self._labels = torch.from_numpy(labels).to(device, torch.int64)
+
+    def train_epoch(self, epoch: int, first_update: int = 0) -> Iterator[Chunk]:
+        local = self._plan.local_batch[epoch]
+        parts = groups(self._workers, local, self._max_images)
+        for update in range(first_update, self._plan.updates[epoch]):
+            for part in parts:
+                count = len(part) * local
+                yield Chunk(update, part, self._images[:count], self._labels[:count], part is parts[-1])
+
+    def val_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for first in range(0, self._val_images, self._max_images):
+            count = min(self._max_images, self._val_images - first)
+            yield self._images[:count], self._labels[:count]
+
+    def close(self) -> None:
+        """Holds nothing open."""

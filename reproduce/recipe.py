@@ -1,0 +1,208 @@
+"""What a run is: frozen, typed sections and the values that follow from them. Read from TOML by `reproduce.config`.
+
+A recipe names *workers* (the paper's GPUs) and a *local batch* (images per worker and update), not devices: the same
+recipe runs on 2,048 GPUs, on eight, or on a CPU with the same mathematics. How many devices there are is the
+launcher's business. Imports neither torch nor NumPy: the report reads recipes on machines that have neither.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+import types
+from dataclasses import dataclass
+
+SOURCES = {
+    "abstract": "printed in the paper's abstract",
+    "secondary": "read in a public translation of, or article about, the paper",
+    "recalled": "known from memory of the paper; not re-read",
+    "mlperf06": "the same team's public MLPerf v0.6 submission, June 2019; not the paper's run",
+    "derived": "arithmetic from other values, shown in ref",
+    "public": "another public source, named in ref",
+    "tuned_here": "tuned on the embedded data set; ref says how",
+    "chosen_here": "a choice of this package; ref says why",
+    "override": "given on the command line",
+}
+
+LARS_PRESETS = ("fujitsu_mlperf06", "mlperf_tf2", "apex_larc", "timm", "nus")
+SGD_PRESETS = ("sgd",)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Names and labels; not part of the recipe hash, so a better title does not make a run stale."""
+
+    name: str
+    title: str
+    tier: str  # "paper" (ImageNet; also what --tier node runs) or "quick" (embedded data)
+    scales_down: str | None = None  # quick only: the paper-tier config this one stands for
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Data:
+    """The data set and the one pipeline every back-end executes. Pixel statistics are on the 0-255 scale."""
+
+    dataset: str  # "imagenet" | "fashion_mnist" | "synthetic"
+    train_images: int
+    val_images: int
+    classes: int
+    image_size: int  # pixels, square, after the crop
+    eval_resize: int  # shorter side before the centre crop, pixels
+    crop_area: tuple[float, float]  # fraction of the image's area
+    crop_aspect: tuple[float, float]  # width / height
+    flip_probability: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    unaugmented_epochs: int  # the last N epochs train on centre crops without flip
+    corrupt_images: str = "error"  # "error" | "skip"
+
+
+@dataclass(frozen=True)
+class Model:
+    name: str  # "resnet50" | "resnet8"
+    input_channels: int  # 4: a zero plane is appended, as the team did for Tensor Cores
+    bn_momentum: float  # of the running statistics: new = momentum * old + (1 - momentum) * batch
+    bn_epsilon: float
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Workers and what each of them holds. Global batch = workers * local batch."""
+
+    workers: int
+    local_batch: tuple[tuple[int, int], ...]  # phases: (first epoch, zero-based; images per worker)
+    epoch_rule: str  # "ceil": a whole number of updates per epoch; "carry": the team's, the rest carries over
+    bn_eval: str  # whose running statistics evaluate: "mean" over workers | "rank0"
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    preset: str  # one of LARS_PRESETS or SGD_PRESETS: momentum convention, trust ratio, who is skipped
+    momentum: float
+    momentum_end: float | None  # reached linearly at the last update; None: constant
+    weight_decay: float
+    trust_coefficient: float | None  # LARS only
+    epsilon: float | None  # LARS only
+    label_smoothing: float  # MXNet's alpha: gold class 1 - alpha, every other class alpha / (classes - 1)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    epochs: int
+    peak_lr: float
+    warmup_epochs: float
+    decay: str  # "polynomial" | "linear" | "step"
+    decay_epochs: float  # length of the decay after warm-up; the rest runs at the end rate
+    decay_power: float  # polynomial
+    end_lr_ratio: float  # of the peak
+    decay_milestones: tuple[float, ...] = ()  # step: epochs at which the rate is multiplied by decay_factor
+    decay_factor: float = 0.1
+    weight_decay_follows_warmup: bool = False  # the team's: decay rises with the warm-up (see engine/schedule.py)
+
+
+@dataclass(frozen=True)
+class Precision:
+    compute: str  # "auto" | "fp32" | "bf16" | "fp16"; weights, momenta and statistics stay fp32
+    loss_scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    every: int  # epochs
+    offset: int  # first evaluation follows this epoch, one-based as in the MLPerf log
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a value came from: a key of `SOURCES` and a place or reason."""
+
+    kind: str
+    ref: str
+
+
+@dataclass(frozen=True)
+class Config:
+    run: Run
+    data: Data
+    model: Model
+    batch: Batch
+    optimizer: Optimizer
+    schedule: Schedule
+    precision: Precision
+    evaluation: Evaluation
+    sources: types.MappingProxyType  # "section.key" -> Source
+    path: str  # as given; for messages only
+
+    def recipe(self) -> dict:
+        """Everything that determines the run's mathematics, as plain JSON values."""
+        return {name: dataclasses.asdict(getattr(self, name)) for name in RECIPE}
+
+    @property
+    def hash(self) -> str:
+        """First 12 hex digits of the SHA-256 of the canonical JSON of `recipe`; the seed is not part of it."""
+        text = json.dumps(self.recipe(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    # ---- derived values -------------------------------------------------------------------------------------------
+
+    def local_batch(self, epoch: int) -> int:
+        """Images per worker and update in a zero-based epoch."""
+        return [batch for first, batch in self.batch.local_batch if first <= epoch][-1]
+
+    def global_batch(self, epoch: int = 0) -> int:
+        return self.batch.workers * self.local_batch(epoch)
+
+    @property
+    def shard_size(self) -> int:
+        """Images a worker sees per epoch: rounded up, or down as the team's iterator did (facts h)."""
+        per_worker = self.data.train_images / self.batch.workers
+        return math.ceil(per_worker) if self.batch.epoch_rule == "ceil" else math.floor(per_worker)
+
+    def nominal_updates(self, epoch: int) -> int:
+        """Updates of a zero-based epoch as the schedules count them."""
+        return math.ceil(self.shard_size / self.local_batch(epoch))
+
+    def epoch_updates(self) -> list[int]:
+        """Updates executed in each epoch.
+
+        With "carry", the last batch of an epoch is filled from the next one and the over-run shortens a later epoch:
+        86,016 at 2,048 workers gives 14 updates in ten epochs and 15 in the others, 1,340 in all (facts h). The
+        un-augmented tail has an iterator, so a counter, of its own.
+        """
+        if self.batch.epoch_rule == "ceil":
+            return [self.nominal_updates(epoch) for epoch in range(self.schedule.epochs)]
+        updates, seen = [], 0
+        for epoch in range(self.schedule.epochs):
+            if epoch == self.first_unaugmented_epoch:
+                seen = 0
+            batch = self.local_batch(epoch)
+            updates.append(math.ceil((self.shard_size - seen) / batch))
+            seen += updates[-1] * batch - self.shard_size
+        return updates
+
+    @property
+    def total_updates(self) -> int:
+        return sum(self.epoch_updates())
+
+    def updates_at(self, epochs: float) -> int:
+        """Nominal updates in the first `epochs` epochs (may be fractional), rounded to the nearest update."""
+        whole = int(epochs)
+        count = sum(self.nominal_updates(epoch) for epoch in range(whole))
+        return round(count + (epochs - whole) * self.nominal_updates(min(whole, self.schedule.epochs - 1)))
+
+    @property
+    def first_unaugmented_epoch(self) -> int:
+        return self.schedule.epochs - self.data.unaugmented_epochs
+
+    def evaluates_after(self, epoch: int) -> bool:
+        """Whether an evaluation follows this one-based epoch; the last epoch is always evaluated."""
+        due = epoch >= self.evaluation.offset and (epoch - self.evaluation.offset) % self.evaluation.every == 0
+        return due or epoch == self.schedule.epochs
+
+
+SECTIONS = {
+    "run": Run, "data": Data, "model": Model, "batch": Batch, "optimizer": Optimizer,
+    "schedule": Schedule, "precision": Precision, "evaluation": Evaluation,
+}  # fmt: skip
+RECIPE = tuple(name for name in SECTIONS if name != "run")

@@ -1,0 +1,1 @@
+"""Tables and figures from logs. Imports the contracts (config, events, artefacts) and never the engine nor torch."""

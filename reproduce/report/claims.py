@@ -1,0 +1,161 @@
+"""The generated blocks of REPRODUCE.md: the claims with what speaks to them, and the artefacts with their minutes.
+
+    python -m reproduce.report.claims --check | --write
+
+Paper numbers come from ``paper_configs/paper.toml``, measured ones from the logs published in ``figures/measured``.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from reproduce.artefacts import ARTEFACTS, FULL_RECIPE, PAPER_SWEEP, QUICK_PANEL, QUICK_SWEEP, TIERS, artefact
+from reproduce.errors import UserError, command
+from reproduce.report import measured, output, paper, table
+from reproduce.report.measured import Measurement, Spread
+from reproduce.report.paper import Claim, Paper
+
+PUBLISHED = output.ROOT / "figures" / "measured"
+DOCUMENT = output.ROOT / "REPRODUCE.md"
+HEADLINE = FULL_RECIPE[0]
+QUICK_PAIR = artefact("table1").runs["quick"]  # the headline recipe and the small-batch baseline
+ELAPSED = ("seconds", "images_per_second")  # quantities of the machine, which an emulation says nothing about
+SCALED_DOWN = "scaled-down evidence only"
+DECIMALS = {"seconds": 1, "images_per_second": 0, "top1": 2}
+
+
+def claims_block(folder: Path = PUBLISHED) -> str:
+    """The claims table as Markdown, from the published logs under `folder`/TIER."""
+    known = paper.load()
+    rows = []
+    for claim in known.claims:
+        number = known.values[claim.value].text if claim.value else "in words"
+        evidence, verdict = judge(claim, known, folder)
+        rows.append([claim.text, f"{number} ({known.claim_status(claim)})", evidence, verdict])
+    return table.markdown(["claim", "paper (status)", "measured here (tier, n)", "verdict"], rows)
+
+
+def judge(claim: Claim, known: Paper, folder: Path) -> tuple[str, str]:
+    """What was measured, in words, and the verdict. Evidence on the paper's own experiment goes before scaled-down."""
+    if claim.evidence in ("sweep", "panel"):
+        return judge_figure3(claim, folder)
+    if claim.evidence != "none":
+        for tier in ("paper", "node"):
+            m = measured.collect(folder / tier, HEADLINE)
+            spread = quantity(m, claim.evidence)
+            if spread is not None:
+                text = described(spread, claim.evidence, known.values[claim.value].unit, tier)
+                return text, verdict(spread, known, claim, tier)
+        quick = [measured.collect(folder / "quick", run) for run in QUICK_PAIR]
+        if claim.evidence == "top1" and quick[0].top1:
+            large, small = (f"{m.top1.mean:.2f} %" if m.top1 else "missing" for m in quick)
+            return f"headline recipe {large}, small-batch baseline {small} ({where(quick, 'quick')})", SCALED_DOWN
+    return "missing", f"missing: needs {claim.needs}"
+
+
+def quantity(m: Measurement, name: str) -> Spread | None:
+    """A quantity of a run, by name; the elapsed ones only where every worker had a device."""
+    return None if m.emulated and name in ELAPSED else getattr(m, name)
+
+
+def verdict(spread: Spread, known: Paper, claim: Claim, tier: str) -> str:
+    value = known.values[claim.value]
+    if tier not in value.tiers:
+        return f"not compared: {value.tolerance_reason}"
+    outside = value.value - spread.mean if value.qualifier == "over" else abs(spread.mean - value.value)
+    return f"{'within' if outside <= value.tolerance else 'OUTSIDE'} ±{value.tolerance:,g} {value.unit}"
+
+
+def described(spread: Spread, name: str, unit: str, tier: str) -> str:
+    return f"{spread.mean:,.{DECIMALS[name]}f} {unit} (tier {tier}, n = {len(spread.values)})"
+
+
+def judge_figure3(claim: Claim, folder: Path) -> tuple[str, str]:
+    """The sweep is shown, not judged: but for one point the paper's numbers are not known, so none can be missed."""
+    if claim.evidence == "sweep":
+        for tier, runs in (("paper", PAPER_SWEEP), ("node", PAPER_SWEEP), ("quick", QUICK_SWEEP)):
+            found = [measured.collect(folder / tier, run) for run in runs]
+            if all(m.top1 for m in found):
+                cells = [f"{m.config.global_batch():,}: {m.top1.mean:.2f}" for m in found]
+                text = f"top-1 in %, by mini-batch: {'; '.join(cells)} ({where(found, tier)})"
+                return text, SCALED_DOWN if tier == "quick" else "shown in Figure 3"
+    else:
+        found = [measured.collect(folder / "quick", run) for run in QUICK_PANEL]
+        if any(m.top1 for m in found):
+            pairs = zip(found[: len(found) // 2], found[len(found) // 2 :])
+            cells = [f"{lars.config.global_batch():,}: {gap(lars, sgd)}" for lars, sgd in pairs]
+            text = f"LARS minus momentum SGD in points, by mini-batch: {'; '.join(cells)} ({where(found, 'quick')})"
+            return text, SCALED_DOWN
+    return "missing", f"missing: needs {claim.needs}"
+
+
+def where(found: list[Measurement], tier: str) -> str:
+    counts = sorted({m.n for m in found if m.n})
+    return f"tier {tier}, {output.data_sets(found)}, n = {' or '.join(map(str, counts))}"
+
+
+def gap(lars: Measurement, sgd: Measurement) -> str:
+    return f"{lars.top1.mean - sgd.top1.mean:+.2f}" if lars.top1 and sgd.top1 else "missing"
+
+
+def values_block() -> str:
+    """Every paper number with its place, status and the tolerance a comparison allows, with the reason."""
+    known, rows = paper.load(), []
+    for name, value in known.values.items():
+        tiers = ", ".join(value.tiers)
+        allowed = f"±{value.tolerance:,g} {value.unit} (tiers: {tiers})" if tiers else "not compared"
+        rows.append([name.replace("_", " "), value.text, known.status_text(name), value.place, allowed,
+                     value.tolerance_reason, value.note])  # fmt: skip
+    return table.markdown(["number", "paper", "status", "place", "tolerance", "because", "note"], rows)
+
+
+def artefacts_block(folder: Path = PUBLISHED) -> str:
+    """Artefact, script, tier and the minutes its runs took: the sum of their mean run times, one seed each."""
+    rows = []
+    for piece in ARTEFACTS:
+        for tier in TIERS:
+            found = [measured.collect(folder / tier, run) for run in piece.runs[tier]]
+            rows.append([piece.title, f"`python {piece.script} --tier {tier}`", tier, str(len(found)),
+                         minutes(found)])  # fmt: skip
+    return table.markdown(["artefact", "script", "tier", "runs", "training minutes, one seed (hardware)"], rows)
+
+
+def minutes(found: list[Measurement]) -> str:
+    machines = sorted({machine for m in found for machine in m.hardware})
+    if any(m.seconds is None for m in found) or len(machines) != 1:
+        return "missing"
+    return f"{sum(m.seconds.mean for m in found) / 60:.1f} ({machines[0]})"
+
+
+def renew(text: str, folder: Path = PUBLISHED) -> str:
+    """`text` with its blocks made anew. Raises `UserError` if a marker is missing."""
+    blocks = {"claims": claims_block(folder), "artefacts": artefacts_block(folder), "values": values_block()}
+    for name, block in blocks.items():
+        begin, end = f"<!-- BEGIN {name} -->\n", f"<!-- END {name} -->"
+        before, found, rest = text.partition(begin)
+        _, closed, after = rest.partition(end)
+        if not (found and closed):
+            raise UserError(f"{DOCUMENT}: the markers of block '{name}' are missing: write {begin.strip()} and {end}")
+        text = f"{before}{begin}{block}{end}{after}"
+    return text
+
+
+@command
+def main(argv=None):
+    parser = argparse.ArgumentParser(prog="python -m reproduce.report.claims", description=__doc__.splitlines()[0])
+    action = parser.add_mutually_exclusive_group(required=True)
+    action.add_argument("--check", action="store_true", help="exit with code 1 if a block is out of date")
+    action.add_argument("--write", action="store_true", help="make the blocks anew")
+    given = parser.parse_args(argv)
+    old = DOCUMENT.read_text(encoding="utf-8")
+    new = renew(old)
+    if given.write:
+        output.write(DOCUMENT.parent, DOCUMENT.name, new)
+    elif new != old:
+        print(f"{DOCUMENT.name}: out of date: run python -m reproduce.report.claims --write", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""The public MLPerf v0.6 curves of the paper's team, carried in ``figures/public``: a third party's measurement.
+
+Neither the paper's run (eleven weeks later, another mini-batch) nor ours. They give a figure its reference shape.
+"""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from reproduce.errors import DataError
+
+FOLDER = Path(__file__).resolve().parents[2] / "figures" / "public"
+LABEL = "public MLPerf v0.6 log, Fujitsu, ImageNet, 2,048 V100"
+HARDWARE = "512 nodes x 4 Tesla V100-SXM2-16GB (ABCI)"
+FILES = ("mlperf_v06_eval_accuracy.csv", "mlperf_v06_epoch_times.csv", "mlperf_v06_runs.csv")
+
+
+@dataclass(frozen=True)
+class PublicRun:
+    """One public run: `top1` in percent, `seconds` since run_start, both after each of `epochs` (one-based)."""
+
+    run: int
+    epochs: tuple[int, ...]
+    seconds: tuple[float, ...]
+    top1: tuple[float, ...]
+    warmup_epochs: float
+    epoch_stops: tuple[float, ...]  # seconds since run_start at the end of epoch 1, 2, ...
+
+
+def runs(folder: Path = FOLDER) -> list[PublicRun]:
+    """The five runs, from the three tables. Raises `DataError` if a table is missing or malformed."""
+    try:
+        accuracy, times, facts = (_rows(folder / name) for name in FILES)
+        found = []
+        for fact in facts:
+            mine = [row for row in accuracy if row["run"] == fact["run"]]
+            found.append(PublicRun(
+                run=int(fact["run"]),
+                epochs=tuple(int(row["epoch"]) for row in mine),
+                seconds=tuple(float(row["seconds_since_run_start"]) for row in mine),
+                top1=tuple(100 * float(row["top1"]) for row in mine),
+                warmup_epochs=float(fact["opt_learning_rate_warmup_epochs"]),
+                epoch_stops=tuple(float(row["stop_s"]) for row in times if row["run"] == fact["run"]),
+            ))  # fmt: skip
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{folder}: the public curves are not readable: {error}: restore it from git") from None
+    return found
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,76 @@
+"""Small configs, images and folders for the tests of the data station."""
+
+import io
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+from PIL import Image
+
+from reproduce import config
+
+VALUES = {
+    "data.dataset": "imagenet", "data.train_images": 24, "data.val_images": 11, "data.classes": 3,
+    "data.image_size": 32, "data.eval_resize": 36, "data.crop_area": [0.05, 0.9], "data.crop_aspect": [0.666667, 1.5],
+    "data.flip_probability": 0.5, "data.mean": [123.7, 116.3, 103.5], "data.std": [58.4, 57.1, 57.4],
+    "data.unaugmented_epochs": 1, "data.corrupt_images": "error",
+    "model.name": "resnet8", "model.input_channels": 3, "model.bn_momentum": 0.9, "model.bn_epsilon": 1e-5,
+    "batch.workers": 4, "batch.local_batch": 4, "batch.epoch_rule": "ceil", "batch.bn_eval": "mean",
+    "optimizer.preset": "sgd", "optimizer.momentum": 0.9, "optimizer.weight_decay": 0.0,
+    "optimizer.label_smoothing": 0.1,
+    "schedule.epochs": 4, "schedule.peak_lr": 1.0, "schedule.warmup_epochs": 0.0, "schedule.decay": "linear",
+    "schedule.decay_epochs": 1.0, "schedule.decay_power": 1.0, "schedule.end_lr_ratio": 0.0,
+    "precision.compute": "fp32", "evaluation.every": 4, "evaluation.offset": 2,
+}  # fmt: skip
+
+
+def make_config(folder: Path, **changes) -> config.Config:
+    """A config of `VALUES`; ``data__train_images=12`` changes data.train_images."""
+    values = VALUES | {name.replace("__", "."): value for name, value in changes.items()}
+    lines = ["[run]", 'name = "small"', 'title = "small"', 'tier = "quick"']
+    for section in sorted({name.split(".")[0] for name in values}):
+        lines.append(f"[{section}]")
+        for name, value in values.items():
+            if name.startswith(section + "."):
+                lines.append(
+                    f'{name.split(".")[1]} = {{ value = {json.dumps(value)}, source = "chosen_here", ref = "test" }}'
+                )
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "small.toml"
+    path.write_text("\n".join(lines))
+    return config.load(path)
+
+
+def picture(number: int, height: int, width: int, channels: int = 3) -> Image.Image:
+    """A smooth random picture with some fine grain, as photographs have."""
+    rng = np.random.default_rng(number)
+    coarse = Image.fromarray(rng.integers(0, 256, (height // 12 + 2, width // 12 + 2, 3), dtype=np.uint8))
+    pixels = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), np.int16)
+    pixels = np.clip(pixels + rng.normal(0, 6, pixels.shape), 0, 255).astype(np.uint8)
+    image = Image.fromarray(pixels)
+    return image if channels == 3 else image.convert("L")
+
+
+def encode(image: Image.Image, kind: str = "JPEG", **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **({"quality": 90} if kind == "JPEG" else {}), **options)
+    return buffer.getvalue()
+
+
+def make_folder(root: Path, train: int = 8, val: tuple[int, ...] = (4, 4, 3), classes=("n01", "n02", "n03")) -> Path:
+    """An ImageNet-style folder: `train` images per class, `val[i]` of class i, of different sizes."""
+    number = 0
+    for label, name in enumerate(classes):
+        for part, count in (("train", train), ("val", val[label])):
+            (root / part / name).mkdir(parents=True)
+            for _ in range(count):
+                number += 1
+                image = picture(number, 40 + 7 * (number % 5), 40 + 9 * (number % 4))
+                (root / part / name / f"{part}_{number:03d}.JPEG").write_bytes(encode(image))
+    return root
+
+
+def job(encoded: list[bytes], geometry: np.ndarray, flips: np.ndarray) -> SimpleNamespace:
+    """What a back-end's `stream` takes."""
+    return SimpleNamespace(encoded=encoded, geometry=geometry, flips=flips)

@@ -1,0 +1,100 @@
+"""Many workers on few processes: the same mathematics as one device each."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from worker_run import MadeUpImages, build
+
+from reproduce.engine.comm import Comm
+from reproduce.engine.workers import WorkerBatchNorm2d, worker_range
+
+TESTS = Path(__file__).parent
+
+
+def run(tmp_path, processes: int, bn_eval: str) -> dict[str, np.ndarray]:
+    out = tmp_path / f"weights_{processes}_{bn_eval}.npz"
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    command = [sys.executable, *launcher, str(TESTS / "worker_run.py"), str(out), bn_eval]
+    done = subprocess.run(
+        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return dict(np.load(out))
+
+
+@pytest.mark.parametrize("bn_eval", ["mean", "rank0"])
+def test_eight_workers_on_one_two_and_four_processes_give_the_same_weights(tmp_path, bn_eval):
+    """After 10 updates, to 1e-5 relative per tensor in fp32; running statistics included."""
+    one = run(tmp_path, 1, bn_eval)
+    for processes in (2, 4):
+        many = run(tmp_path, processes, bn_eval)
+        assert one.keys() == many.keys()
+        for name, expected in one.items():
+            difference = np.linalg.norm((many[name] - expected).ravel().astype(np.float64))
+            assert difference <= 1e-5 * max(np.linalg.norm(expected.ravel().astype(np.float64)), 1e-3), (
+                processes,
+                name,
+            )
+
+
+def gradients_of(trainer, chunks) -> torch.Tensor:
+    trainer.gradients.zero()
+    for chunk in chunks:
+        trainer.accumulate(chunk)
+    return trainer.gradients.buffer.clone()
+
+
+def test_a_workers_statistics_never_see_another_workers_images():
+    """The gradient sum of many workers is the sum of each one's alone; replacing one's images moves only its share."""
+    trainer = build(Comm(torch.device("cpu")), "mean")
+    trainer.model.train()
+    chunks = [chunk for chunk in MadeUpImages(trainer.config, trainer.workers).train_epoch(0) if chunk.update == 0]
+    together = gradients_of(trainer, chunks)
+    alone = [gradients_of(trainer, [chunk]) for chunk in chunks]
+    torch.testing.assert_close(together, torch.stack(alone).sum(0), rtol=1e-5, atol=1e-5)
+    chunks[3] = chunks[3]._replace(images=chunks[3].images * 50 + 100)
+    changed = gradients_of(trainer, chunks)
+    torch.testing.assert_close(changed - gradients_of(trainer, [chunks[3]]), together - alone[3], rtol=1e-4, atol=1e-3)
+
+
+def test_a_chunk_of_many_workers_equals_one_chunk_each():
+    trainer = build(Comm(torch.device("cpu")), "mean")
+    trainer.model.train()
+    chunks = [chunk for chunk in MadeUpImages(trainer.config, trainer.workers).train_epoch(0) if chunk.update == 0]
+    images, labels = torch.cat([c.images for c in chunks]), torch.cat([c.labels for c in chunks])
+    merged = chunks[0]._replace(workers=trainer.workers, images=images, labels=labels)
+    torch.testing.assert_close(gradients_of(trainer, [merged]), gradients_of(trainer, chunks), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("bn_eval", ["mean", "rank0"])
+def test_running_statistics_equal_those_of_separate_workers(bn_eval):
+    """Against every worker keeping buffers of its own, with the biased variance of the team's kernel."""
+    from reproduce.engine.workers import WorkerStatistics
+
+    torch.manual_seed(0)
+    layer = WorkerBatchNorm2d(6, eps=1e-5, ema_momentum=0.9)
+    statistics = WorkerStatistics(layer, range(5), bn_eval)
+    own_mean, own_var = torch.zeros(5, 6), torch.ones(5, 6)
+    layer.train()
+    for _ in range(7):
+        for worker in range(5):
+            x = torch.randn(4, 6, 3, 3) * (worker + 1) + worker
+            statistics.next_worker(worker)
+            y = layer(x)
+            torch.testing.assert_close(y, F.batch_norm(x, None, None, training=True, eps=1e-5), rtol=1e-5, atol=1e-5)
+            own_mean[worker] = 0.9 * own_mean[worker] + 0.1 * x.mean((0, 2, 3))
+            own_var[worker] = 0.9 * own_var[worker] + 0.1 * x.var((0, 2, 3), unbiased=False)
+        statistics.end_update()
+    expected = (own_mean.mean(0), own_var.mean(0)) if bn_eval == "mean" else (own_mean[0], own_var[0])
+    torch.testing.assert_close(layer.running_mean, expected[0], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(layer.running_var, expected[1], rtol=1e-5, atol=1e-6)
+
+
+def test_workers_are_dealt_in_order_and_completely():
+    assert [worker_range(8, rank, 4) for rank in range(4)] == [range(0, 2), range(2, 4), range(4, 6), range(6, 8)]
