@@ -22,10 +22,10 @@ from reproduce.events import log_path, read_log
 
 ROOT = Path(__file__).resolve().parents[1]
 SEED = 0
-PANEL_RATES = {"lars": (1.0, 2.5, 6.0), "sgd": (0.15, 0.4, 1.0)}
+PANEL_RATES = {"lars": (2.5, 6.0, 15.0), "sgd": (0.16, 0.4, 1.0)}
 GRID = {
-    "quick/headline_b800_w20": (2.0, 4.0, 8.0),
-    "quick/baseline_b128_w2": (0.05, 0.1, 0.2),
+    "quick/headline_b800_w20": (4.0, 8.0, 13.0),
+    "quick/baseline_b128_w2": (0.1, 0.2, 0.4),
 } | {run: PANEL_RATES[run.split("_")[1]] for run in QUICK_PANEL}
 COLUMNS = ("config", "global_batch", "preset", "peak_lr", "seed", "top1_percent", "config_hash")
 

@@ -59,15 +59,12 @@ class Trainer:
         self.update = 0
 
     def accumulate(self, chunk) -> None:
-        """Add the gradient sums of a chunk's workers, one local batch and one set of statistics after another."""
-        local_batch = len(chunk.labels) // len(chunk.workers)
-        for i, worker in enumerate(chunk.workers):
-            rows = slice(i * local_batch, (i + 1) * local_batch)
-            self.statistics.next_worker(worker)
-            logits = self.model(chunk.images[rows]).float()
-            loss = F.cross_entropy(logits, chunk.labels[rows], label_smoothing=self.smoothing, reduction="sum")
-            (loss * self.config.precision.loss_scale).backward()
-            self.gradients.loss.add_(loss.detach())
+        """Add the gradient sums of a chunk's workers: one pass, batch norm over each local batch by itself."""
+        self.statistics.next_chunk(chunk.workers)
+        logits = self.model(chunk.images).float()
+        loss = F.cross_entropy(logits, chunk.labels, label_smoothing=self.smoothing, reduction="sum")
+        (loss * self.config.precision.loss_scale).backward()
+        self.gradients.loss.add_(loss.detach())
 
     def apply(self, global_batch: int) -> torch.Tensor:
         """Sum gradients over processes and take the update. Returns the mean loss over the global batch, 0-d."""

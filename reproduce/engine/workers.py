@@ -1,8 +1,9 @@
 """Workers, not devices: one process stands for many of the paper's GPUs, with the mathematics of each.
 
 A worker has its own shard, its own local batch and its own batch-norm statistics over that batch, and contributes a
-gradient *sum*. A process runs its workers one after another through one network; `WorkerBatchNorm2d` keeps what they
-must not share apart. The result does not depend on the number of processes beyond the order of summation.
+gradient *sum*. A process runs several of its workers in one pass; everything in the network treats images one by one
+except batch norm, so `WorkerBatchNorm2d` alone keeps them apart. The result does not depend on how workers are spread
+over passes and processes beyond the order of summation.
 """
 
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 
 
 class WorkerBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm whose training statistics belong to one worker's local batch, and which evaluates by `bn_eval`.
+    """Batch norm over each worker's local batch when training, which evaluates by `bn_eval`.
 
     Every worker's running statistics are an exponential average r <- m r + (1 - m) b of its own batch statistics b.
     An exponential average is linear, so the mean over workers of their running statistics is the running average of
@@ -25,20 +26,23 @@ class WorkerBatchNorm2d(nn.BatchNorm2d):
     def __init__(self, features: int, eps: float, ema_momentum: float):
         super().__init__(features, eps=eps)
         self.ema_momentum = ema_momentum
-        self.collect_weight = 0.0  # of the coming worker in batch_mean; set by `next_worker`
+        self.collect_weights: tuple[float, ...] = (0.0,)  # one per worker of the coming pass; see `next_chunk`
         self.biased_factor = 1.0
         self.register_buffer("batch_mean", torch.zeros(features), persistent=False)
         self.register_buffer("batch_var", torch.zeros(features), persistent=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x: [N, C, H, W] of one worker when training. Returns the same shape."""
+        """x: [workers * local batch, C, H, W] when training, any batch when not. Returns the same shape."""
         if not self.training:
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
-        count = x.numel() // x.shape[1]
+        parts = x.split(len(x) // len(self.collect_weights))
+        count = parts[0].numel() // x.shape[1]
         self.biased_factor = (count - 1) / count
-        return F.batch_norm(
-            x, self.batch_mean, self.batch_var, self.weight, self.bias, True, self.collect_weight, self.eps
-        )
+        normed = [
+            F.batch_norm(part, self.batch_mean, self.batch_var, self.weight, self.bias, True, weight, self.eps)
+            for part, weight in zip(parts, self.collect_weights, strict=True)
+        ]
+        return normed[0] if len(normed) == 1 else torch.cat(normed)
 
     @torch.no_grad()
     def end_update(self) -> None:
@@ -58,14 +62,14 @@ class WorkerStatistics:
         self.workers = workers
         self.bn_eval = bn_eval
 
-    def next_worker(self, worker: int) -> None:
-        """Call before a worker's forward pass in training."""
-        if self.bn_eval == "mean":
-            weight = 1.0 / (worker - self.workers.start + 1)  # a running mean over the workers so far
+    def next_chunk(self, workers: range) -> None:
+        """Call before the forward pass, in training, of these workers' local batches, one after the other."""
+        if self.bn_eval == "mean":  # a running mean over the workers so far
+            weights = tuple(1.0 / (worker - self.workers.start + 1) for worker in workers)
         else:
-            weight = 1.0 if worker == 0 else 0.0
+            weights = tuple(1.0 if worker == 0 else 0.0 for worker in workers)
         for layer in self.layers:
-            layer.collect_weight = weight
+            layer.collect_weights = weights
 
     def end_update(self) -> None:
         """Call once after the last worker of an update."""

@@ -206,7 +206,8 @@ class Loader:
         files.examine(job.numbers, job.encoded)
         if files.bad.isdisjoint(job.numbers.tolist()):
             first = files.root / files.names[job.numbers[0]]
-            warnings.warn(f"{self.backend} failed on the batch that begins with {first}; torchvision decodes it")
+            what = f"{self.backend} failed on the batch that begins with {first}; torchvision decodes it"
+            warnings.warn(what, stacklevel=2)
         job = self._prepare(job.request)
         if len(job.numbers) == 0:
             return job, None
