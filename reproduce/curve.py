@@ -16,7 +16,9 @@ from reproduce.report import measured, output, panels, plot, public, series  # n
 
 
 def runs(given):
-    return public.runs(), [measured.collect(given.results, name) for name in artefact("curve").runs[given.tier]]
+    needed, extra = (names.get(given.tier, ()) for names in (artefact("curve").runs, artefact("curve").optional))
+    ours = [measured.collect(given.results, name) for name in (*needed, *extra)]
+    return public.runs(), [m for m in ours if m.run in needed or m.n]
 
 
 def rows(others, ours):

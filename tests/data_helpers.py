@@ -1,14 +1,23 @@
-"""Small configs, images and folders for the tests of the data station."""
+"""Small configs, images, folders and loaders for the tests of the data station."""
 
+import importlib.util
 import io
+import itertools
 import json
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
+import torch
 from PIL import Image
 
 from reproduce import config
+from reproduce.engine.data.loader import open_loader
+
+HAVE_DALI = importlib.util.find_spec("nvidia") is not None and importlib.util.find_spec("nvidia.dali") is not None
+NEEDS_DALI = pytest.mark.skipif(not HAVE_DALI, reason="DALI is not installed")
+BACKENDS = [pytest.param("dali", marks=NEEDS_DALI), "torchvision"]
 
 VALUES = {
     "data.dataset": "imagenet", "data.train_images": 24, "data.val_images": 11, "data.classes": 3,
@@ -74,3 +83,31 @@ def make_folder(root: Path, train: int = 8, val: tuple[int, ...] = (4, 4, 3), cl
 def job(encoded: list[bytes], geometry: np.ndarray, flips: np.ndarray) -> SimpleNamespace:
     """What a back-end's `stream` takes."""
     return SimpleNamespace(encoded=encoded, geometry=geometry, flips=flips)
+
+
+class Loaders:
+    """`open` is `open_loader` with defaults; all that it opened are closed at the end of the ``with``."""
+
+    def __init__(self, folder: Path):
+        self._folder, self._opened = folder, []
+
+    def open(self, root, workers=range(4), rank=0, world_size=1, seed=1, backend="torchvision", chunk=8, **changes):
+        config = make_config(self._folder, **changes)
+        self._opened.append(open_loader(config, root, seed, workers, rank, world_size, "cpu", backend, chunk))
+        return self._opened[-1]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        for loader in self._opened:
+            loader.close()
+
+
+def updates(chunks) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
+    """Images and labels of each update, its chunks joined."""
+    joined = {}
+    for update, parts in itertools.groupby(chunks, lambda chunk: chunk.update):
+        parts = list(parts)
+        joined[update] = torch.cat([p.images for p in parts]), torch.cat([p.labels for p in parts])
+    return joined

@@ -1,18 +1,12 @@
-"""The loader of a process: the same batches however many processes there are, exact counts, corrupt files named."""
+"""The loader of a process: the same batches however many processes there are, resumed anywhere, exact counts."""
 
-import importlib.util
 import itertools
 
 import pytest
 import torch
-from data_helpers import encode, make_config, make_folder, picture
+from data_helpers import BACKENDS, Loaders, encode, make_folder, picture, updates
 
-from reproduce.engine.data.loader import open_loader
 from reproduce.errors import DataError
-
-HAVE_DALI = importlib.util.find_spec("nvidia") is not None and importlib.util.find_spec("nvidia.dali") is not None
-NEEDS_DALI = pytest.mark.skipif(not HAVE_DALI, reason="DALI is not installed")
-BACKENDS = [pytest.param("dali", marks=NEEDS_DALI), "torchvision"]
 
 
 @pytest.fixture(scope="module")
@@ -22,27 +16,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def opened(tmp_path):
-    """`open_loader` with defaults, closed at the end of the test."""
-    loaders = []
-
-    def open_(root, workers=range(4), rank=0, world_size=1, seed=1, backend="torchvision", chunk=8, **changes):
-        config = make_config(tmp_path, **changes)
-        loader = open_loader(config, root, seed, workers, rank, world_size, "cpu", backend, chunk)
-        loaders.append(loader)
-        return loader
-
-    yield open_
-    for loader in loaders:
-        loader.close()
-
-
-def updates(chunks) -> dict[int, tuple[torch.Tensor, torch.Tensor]]:
-    """Images and labels of each update, its chunks joined."""
-    joined = {}
-    for update, parts in itertools.groupby(chunks, lambda chunk: chunk.update):
-        parts = list(parts)
-        joined[update] = torch.cat([p.images for p in parts]), torch.cat([p.labels for p in parts])
-    return joined
+    with Loaders(tmp_path) as loaders:
+        yield loaders.open
 
 
 def same(a: dict, b: dict) -> bool:
@@ -130,103 +105,6 @@ def test_an_abandoned_iterator_leaves_nothing_behind(opened, folder, backend):
         next(stale)
 
 
-# ---- damaged files ------------------------------------------------------------------------------------------------
-
-DAMAGE = {
-    "truncated": lambda data: data[: len(data) // 2],
-    "zero bytes": lambda data: b"",
-    "no image header": lambda data: b"not an image" * 20,
-}
-
-
-@pytest.fixture
-def damaged(tmp_path):
-    """A function that damages one file of a fresh folder and returns (root, path)."""
-
-    def damage(kind, part="train"):
-        root = make_folder(tmp_path / "d")
-        path = sorted((root / part / "n02").iterdir())[1]
-        path.write_bytes(DAMAGE[kind](path.read_bytes()))
-        return root, path
-
-    return damage
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("part", ["train", "val"])
-@pytest.mark.parametrize("kind", DAMAGE)
-def test_a_damaged_file_is_named(opened, damaged, kind, part, backend):
-    root, path = damaged(kind, part)
-    loader = opened(root, backend=backend)
-    with pytest.raises(DataError) as caught:
-        list(loader.train_epoch(0) if part == "train" else loader.val_batches())
-    message = str(caught.value)
-    assert message.startswith(f"{path}: cannot be decoded: ") and "\n" not in message
-    assert kind in message and 'corrupt_images = "skip"' in message
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("kind", DAMAGE)
-def test_a_damaged_file_is_skipped_and_counted(opened, damaged, folder, kind, backend):
-    root, _ = damaged(kind)
-    clean = updates(opened(folder, backend=backend).train_epoch(0))
-    loader = opened(root, backend=backend, data__corrupt_images="skip")
-    for _ in range(2):  # met for the first time, and known
-        found = updates(loader.train_epoch(0))
-        changed = [
-            (update, slot) for update in clean for slot in range(16)
-            if (found[update][0][slot] - clean[update][0][slot]).abs().max() > 0.1
-        ]  # fmt: skip
-        assert loader.skipped == 1
-        assert {len(images) for images, _ in found.values()} == {16}
-        # the image is met once, or twice in a shard that wraps; only its own slots change
-        assert 1 <= len(changed) <= 2
-        for update, slot in changed:
-            worker = slot // 4
-            successor = worker * 4 + (slot + 1) % 4
-            assert found[update][1][slot] == clean[update][1][successor]
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_a_damaged_validation_file_is_left_out(opened, damaged, backend):
-    root, path = damaged("truncated", "val")
-    loader = opened(root, backend=backend, data__corrupt_images="skip", chunk=1)
-    assert sum(len(labels) for _, labels in loader.val_batches()) == 10
-    assert sum(len(labels) for _, labels in loader.val_batches()) == 10
-    assert loader.skipped == 1
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_a_batch_of_damaged_files_is_an_error(opened, damaged, backend):
-    root, _ = damaged("truncated")
-    for path in (root / "train").glob("*/*"):
-        path.write_bytes(b"")
-    with pytest.raises(DataError, match="a whole batch of one worker is corrupt"):
-        list(opened(root, backend=backend, data__corrupt_images="skip").train_epoch(0))
-
-
-def test_a_file_that_vanished_is_named(opened, tmp_path):
-    root = make_folder(tmp_path / "d")
-    loader = opened(root)
-    path = sorted((root / "train" / "n01").iterdir())[0]
-    path.unlink()
-    with pytest.raises(DataError, match=f"{path.name}: cannot be read: No such file"):
-        list(loader.train_epoch(0))
-
-
-@pytest.mark.skipif(not HAVE_DALI, reason="DALI is not installed")
-def test_what_only_dali_cannot_decode_goes_to_torchvision(opened, tmp_path):
-    root = make_folder(tmp_path / "d")
-    path = sorted((root / "train" / "n02").iterdir())[1]
-    path.write_bytes(encode(picture(3, 50, 60), "GIF"))
-    expected = updates(opened(root, backend="torchvision").train_epoch(0))
-    loader = opened(root, backend="dali")
-    with pytest.warns(UserWarning, match="dali-cpu failed on the batch"):
-        found = updates(loader.train_epoch(0))
-    assert loader.skipped == 0
-    assert all(torch.allclose(found[u][0], expected[u][0], atol=0.2) for u in expected)
-
-
 def test_unknown_backend(opened, folder):
     with pytest.raises(DataError, match="must be one of auto, dali, torchvision"):
         opened(folder, backend="pillow")
@@ -236,9 +114,6 @@ def test_a_large_set_is_read_without_a_cache(opened, folder, monkeypatch):
     cached = updates(opened(folder).train_epoch(0))
     monkeypatch.setattr("reproduce.engine.data.images.CACHE_BYTES", 0)
     assert same(updates(opened(folder).train_epoch(0)), cached)
-
-
-# ---- synthetic ----------------------------------------------------------------------------------------------------
 
 
 def test_synthetic(opened, tmp_path):

@@ -212,8 +212,11 @@ def test_killed_half_way_then_again_does_only_the_rest(signum, tmp_path, stubbed
     # kills us, the runner, once the second run is under way
     wait = f"until [ -s {shlex.quote(str(pid_file))} ]; do sleep 0.1; done; kill -{signum.value} {os.getpid()}"
     killer = subprocess.Popen(["bash", "-c", wait])
-    assert runner.main(["--only", "table1", "--out", str(tmp_path)]) == 128 + signum
-    killer.wait()
+    try:
+        assert runner.main(["--only", "table1", "--out", str(tmp_path)]) == 128 + signum
+    finally:
+        killer.kill()  # should the runner have failed early: not to wait for ever for a process that is not ours
+        killer.wait()
     out, err = capfd.readouterr()
     assert "run the same command again" in err and "FAILED" not in out
     assert gone(int(pid_file.read_text())), "the run's own child outlived it"

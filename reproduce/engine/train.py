@@ -26,7 +26,7 @@ from reproduce.engine.model import build_model, initialise, weights_sha256
 from reproduce.engine.progress import Progress, Tick
 from reproduce.engine.schedule import Schedule
 from reproduce.engine.workers import WorkerStatistics, worker_range
-from reproduce.errors import ConfigError, DataError, TrainingError, UserError, command
+from reproduce.errors import EXIT_USER_ERROR, ConfigError, DataError, TrainingError, UserError, command
 from reproduce.events import CONFIG, ENVIRONMENT, RESULT, Event, LogWriter, end, log_path, point, start
 
 AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -224,11 +224,14 @@ def main(argv=None) -> None:
     args = parser.parse_args(argv)
     try:
         run(args)
-    except UserError:
-        # Most errors strike every process alike. The first lets itself be heard, and its exit makes the launcher end
-        # the others before they repeat it; an error of one process alone is still said, a little later.
-        time.sleep(5.0 if int(os.environ.get("RANK", 0)) else 0.0)
-        raise
+    except UserError as error:
+        if "RANK" not in os.environ:
+            raise
+        # Most errors strike every process alike. The first speaks and leaves at once, which makes the launcher end the
+        # others before they repeat it; an error of one process alone is still said, a little later.
+        time.sleep(5.0 if int(os.environ["RANK"]) else 0.0)
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        os._exit(EXIT_USER_ERROR)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 from reproduce.errors import DataError
 
 CACHE_BYTES = 1_000_000_000  # a set smaller than this is kept in memory, encoded
-DECODE_ERRORS = (OSError, SyntaxError, ValueError)  # what PIL raises for damaged files
+DECODE_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what PIL raises for damaged files
 READ_THREADS = 8  # files in flight for a set that is not cached: hides the latency of a network file system
 
 
@@ -92,3 +92,15 @@ class ImageFiles:
     def close(self) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+
+
+def substituted(numbers: np.ndarray, good: np.ndarray) -> np.ndarray:
+    """`numbers` [rows, n] with each entry that is not `good` replaced by the next good one of its row.
+
+    After the last entry comes the first; every row must have a good one.
+    """
+    result = numbers.copy()
+    for row, slot in np.argwhere(~good):
+        steps = np.roll(good[row], -slot).argmax()
+        result[row, slot] = numbers[row, (slot + steps) % numbers.shape[1]]
+    return result

@@ -17,7 +17,7 @@ from torch import Tensor
 from reproduce.engine.data import folders, windows
 from reproduce.engine.data.ahead import Ahead
 from reproduce.engine.data.chunks import Chunk, groups
-from reproduce.engine.data.images import ImageFiles
+from reproduce.engine.data.images import ImageFiles, substituted
 from reproduce.engine.data.plan import Plan, share
 from reproduce.engine.data.synthetic import SyntheticLoader
 from reproduce.errors import DataError
@@ -189,11 +189,7 @@ class Loader:
             return numbers[good]
         if not good.any(1).all():
             raise DataError(f"{request.files.root}: a whole batch of one worker is corrupt: replace the damaged files")
-        replaced = numbers.copy()
-        for row, slot in np.argwhere(~good):
-            following = np.roll(good[row], -slot)
-            replaced[row, slot] = np.roll(numbers[row], -slot)[following.argmax()]
-        return replaced.ravel()
+        return substituted(numbers, good).ravel()
 
     def _rescue(self, job: _Job) -> tuple[_Job, Tensor | None]:
         """Decode a job the back-end failed on: find the corrupt files, leave them out, let torchvision do the rest.
