@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# torchrun ends its workers by itself when told to stop, and kills after 30 s those that do not; killing torchrun
+# torchrun's agent ends its workers by itself when told to stop, and kills after 30 s those that do not; killing it
 # before that would orphan them
 GRACE_SECONDS = 45
 
@@ -44,8 +44,8 @@ def train_command(
     config_path: Path, seed: int, out: Path, data: Path, processes: int, python: str = sys.executable
 ) -> tuple[list[str], dict[str, str]]:
     """The command of one run, to be started in `ROOT`, and what it needs in its environment."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] * (processes > 1)
-    argv = [python, *launcher, "-m", "reproduce.engine.train", short(config_path)]
+    engine = ["reproduce.engine.spawn", str(processes)] if processes > 1 else ["reproduce.engine.train"]
+    argv = [python, "-m", *engine, short(config_path)]
     argv += ["--seed", str(seed), "--out", short(out), "--data", short(data)]
     # processes share the cores; more threads than cores would have them wait for one another
     return argv, {} if gpu_count() else {"OMP_NUM_THREADS": "1"}

@@ -96,8 +96,8 @@ class Plan:
         return [python, "-m", "reproduce.engine.data.embedded", "--out", launch.short(self.data)], {}
 
     def train_command(self, job: Job, python: str):
-        workers = job.config.batch.workers
-        processes = workers if self.tier == "paper" else launch.fit(self.processes, workers)
+        # on a cluster the command is one process's, and the scheduler starts it once per GPU
+        processes = 1 if self.tier == "paper" else launch.fit(self.processes, job.config.batch.workers)
         path = CONFIGS / f"{job.name}.toml"
         return launch.train_command(path, job.seed, self.out, self.data, processes, python=python)
 

@@ -126,6 +126,8 @@ def print_commands(plan: Plan, python: str) -> None:
     todo = plan.todo
     if todo and plan.tier == "quick":
         print(launch.shell_text(*plan.data_command(python)))
+    if todo and plan.tier == "paper":
+        print("# once per GPU, by the scheduler, which sets RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT:")
     for job in plan.jobs:
         print(launch.shell_text(*plan.train_command(job, python)) if job in todo else f"# done before: {job}")
     for a in plan.artefacts:

@@ -63,9 +63,9 @@ def test_dry_run_prints_every_command_and_creates_nothing(tmp_path):
     assert first == ["cd", str(ROOT)]
     assert setup == ["bash", "reproduce/setup.sh", "run"]
     assert data[1:3] == ["-m", "reproduce.engine.data.embedded"]
-    trains = [line for line in rest if "reproduce.engine.train" in line]
+    trains = [line for line in rest if "--seed" in line]
     names = {name for a in ARTEFACTS for name in a.runs["quick"]}
-    found = {(line[line.index("reproduce.engine.train") + 1], line[line.index("--seed") + 1]) for line in trains}
+    found = {tuple(line[line.index("--seed") + step] for step in (-1, 1)) for line in trains}
     assert found == {(f"paper_configs/{name}.toml", seed) for name in names for seed in "12"}
     assert len(trains) == 2 * len(names), "a shared run is listed twice"
     assert all(line[line.index("--out") + 1] == str(tmp_path / "some results") for line in trains)
@@ -75,7 +75,8 @@ def test_dry_run_prints_every_command_and_creates_nothing(tmp_path):
 
 def test_dry_run_of_the_paper_tier_needs_no_gpu(tmp_path):
     done = run_all("--dry-run", "--tier", "paper", "--data", tmp_path, "--out", tmp_path, "--only", "table1")
-    assert done.returncode == 0 and "--nproc-per-node 2048" in done.stdout
+    assert done.returncode == 0 and "once per GPU, by the scheduler" in done.stdout
+    assert "reproduce.engine.train paper_configs/headline_b81920_g2048.toml" in done.stdout
 
 
 def test_list_tells_done_stale_missing_and_partial(tmp_path, capsys):
@@ -117,7 +118,7 @@ def test_processes_divide_the_workers():
     argv, _ = launch.train_command(CONFIGS / "x.toml", 1, ROOT / "results", ROOT / "data", 1)
     assert argv[1:3] == ["-m", "reproduce.engine.train"]
     argv, env = launch.train_command(CONFIGS / "x.toml", 1, ROOT / "results", ROOT / "data", 4)
-    assert argv[1:6] == ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "4"]
+    assert argv[1:4] == ["-m", "reproduce.engine.spawn", "4"]
     assert launch.gpu_count() or env == {"OMP_NUM_THREADS": "1"}
 
 

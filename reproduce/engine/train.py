@@ -2,7 +2,7 @@
 
     python -m reproduce.engine.train paper_configs/quick/headline_b800_w20.toml --seed 1 --out results/quick
 
-Several processes by torchrun; how many does not change the result beyond the order of floating-point sums.
+Several processes by `reproduce.engine.spawn` or torchrun; how many does not change the result beyond the order of floating-point sums.
 """
 
 import argparse
