@@ -57,7 +57,8 @@ def test_every_validation_image_is_counted_once(finished):
 
 def test_the_public_compliance_checker_accepts_the_log(finished):
     command = [sys.executable, "-m", "mlperf_logging.compliance_checker", "--usage", "training", "--ruleset", "4.0.0"]
-    done = subprocess.run([*command, str(finished[1])], capture_output=True, text=True, timeout=60, cwd=finished[1].parent)
+    folder, name = finished[1].parent, finished[1].name
+    done = subprocess.run([*command, name], capture_output=True, text=True, timeout=60, cwd=folder)
     assert "SUCCESS" in done.stdout + done.stderr, done.stdout + done.stderr
     assert done.returncode == 0
 

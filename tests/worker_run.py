@@ -11,7 +11,7 @@ import torch
 from reproduce import config as configs
 from reproduce.engine.comm import Comm
 from reproduce.engine.data.loader import Chunk
-from reproduce.engine.train import Trainer
+from reproduce.engine.trainer import Trainer
 
 CONFIG = Path(__file__).parents[1] / "paper_configs/quick/headline_b800_w20.toml"
 
