@@ -140,8 +140,19 @@ class Config:
 
     @property
     def hash(self) -> str:
-        """First 12 hex digits of the SHA-256 of the canonical JSON of `recipe`; the seed is not part of it."""
-        text = json.dumps(self.recipe(), sort_keys=True, separators=(",", ":"))
+        """First 12 hex digits of the SHA-256 of the canonical JSON of `recipe`; the seed is not part of it.
+
+        Values equal to their field's default are left out, so that a new optional field, which leaves the runs of all
+        existing files as they were, leaves their hashes and published logs valid too.
+        """
+        stated = {}
+        for name in RECIPE:
+            section = getattr(self, name)
+            defaults = {field.name: field.default for field in dataclasses.fields(section)}
+            values = {k: v for k, v in dataclasses.asdict(section).items() if v != defaults[k]}
+            if values:
+                stated[name] = values
+        text = json.dumps(stated, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     # ---- derived values -------------------------------------------------------------------------------------------

@@ -5,8 +5,8 @@
 Three rates are given; the fourth is one step beyond the best of them where that is the lowest or the highest, else
 halfway (on a logarithmic scale) to the better of its neighbours. The seed is one that no published run uses. The choice
 is made on the accuracy that is also reported, for LARS and for momentum SGD alike, so both sides are flattered equally;
-the embedded set has no third part to choose on. Runs that are already complete are kept, so an interrupted search
-continues. Imports neither torch nor NumPy.
+the embedded set has no third part to choose on. What was found is published as figures/measured/quick/tuning.csv. Runs
+that are already complete are kept, so an interrupted search continues. Imports neither torch nor NumPy.
 """
 
 import argparse
@@ -30,7 +30,7 @@ GRID = {
     "quick/headline_b800_w20": (4.0, 8.0, 13.0),
     "quick/baseline_b128_w2": (0.1, 0.2, 0.4),
 } | {run: PANEL_RATES[run.split("_")[1]] for run in QUICK_PANEL}
-COLUMNS = ("config", "global_batch", "preset", "peak_lr", "seed", "top1_percent", "config_hash")
+COLUMNS = ("config", "global_batch", "preset", "peak_lr", "seed", "top1_percent")
 
 
 def search(data: Path, out: Path, run: str, rate: float) -> dict:
@@ -52,7 +52,7 @@ def search(data: Path, out: Path, run: str, rate: float) -> dict:
             raise UserError(f"{run} at {rate:g} failed: {done.stderr.strip().splitlines()[-1:]}")
     top1 = round(100 * log.top1, 2) if log.complete else 0.0  # diverged
     print(f"{run} at {rate:g}: {top1:.2f}", flush=True)
-    values = (config.run.name, config.global_batch(), config.optimizer.preset, rate, SEED, top1, config.hash)
+    values = (config.run.name, config.global_batch(), config.optimizer.preset, rate, SEED, top1)
     return dict(zip(COLUMNS, values, strict=True))
 
 

@@ -125,6 +125,7 @@ def test_extending_in_a_circle_is_refused(tmp_path):
 def test_hash_follows_the_recipe_and_nothing_else(tmp_path):
     headline = configs.load(HEADLINE)
     assert configs.load(variant(tmp_path, "")).hash == headline.hash  # another name and title only
+    assert configs.load(HEADLINE, ["precision.loss_scale=1.0"]).hash == headline.hash  # stating a default is no change
     changed = configs.load(HEADLINE, ["optimizer.momentum=0.95"])
     assert changed.hash != headline.hash and changed.sources["optimizer.momentum"].kind == "override"
 
