@@ -30,6 +30,7 @@ class Event:
     value: object = None
     metadata: dict = field(default_factory=dict)
     kind: str = "POINT_IN_TIME"
+    at: int | None = None  # nanoseconds since the epoch; None: when it is written
 
 
 def start(key: str, value=None, **metadata) -> Event:
@@ -64,7 +65,7 @@ class LogWriter:
     def __call__(self, event: Event) -> None:
         line = {
             "namespace": "",
-            "time_ms": time.time_ns() // 1_000_000,
+            "time_ms": (event.at or time.time_ns()) // 1_000_000,
             "event_type": event.kind,
             "key": event.key,
             "value": event.value,
