@@ -25,7 +25,13 @@ class TrainingError(UserError):
     """A run that must not go on, such as one with a non-finite loss."""
 
 
+class CheckpointError(UserError):
+    """A checkpoint that cannot be written, or whose content belongs to another run."""
+
+
 EXIT_USER_ERROR = 2
+EXIT_PREEMPTED = 75  # asked to stop (SIGTERM, SIGUSR1) and stopped after a checkpoint: the same command goes on
+EXIT_LOST = 76  # another process of the run died or hangs: the same command goes on from the last checkpoint
 
 
 def command(main):
