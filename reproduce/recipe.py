@@ -114,6 +114,17 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class Communication:
+    """How processes sum their gradients. It changes a run's speed and, by rounding, its last digits."""
+
+    groups: str = "single"  # a rule of engine/groups.py: "cubic:F" | "size:NMB" | "layer" | "single"; "ddp": PyTorch's
+    allreduce: str = "flat"  # "flat" | "two_stage": within the node, across nodes, within the node
+    wire: str = "fp32"  # "fp32" | "fp16" | "bf16"; batch norm always goes as fp32
+    overlap: bool = True  # send a group during backward; False: all of them after it
+    initialisation: str = "same_seed"  # every process makes the weights | "broadcast": rank 0 does and sends them
+
+
+@dataclass(frozen=True)
 class Source:
     """Where a value came from: a key of `SOURCES` and a place or reason."""
 
@@ -131,6 +142,7 @@ class Config:
     schedule: Schedule
     precision: Precision
     evaluation: Evaluation
+    communication: Communication
     sources: types.MappingProxyType  # "section.key" -> Source
     path: str  # as given; for messages only
 
@@ -215,5 +227,6 @@ class Config:
 SECTIONS = {
     "run": Run, "data": Data, "model": Model, "batch": Batch, "optimizer": Optimizer,
     "schedule": Schedule, "precision": Precision, "evaluation": Evaluation,
+    "communication": Communication,
 }  # fmt: skip
 RECIPE = tuple(name for name in SECTIONS if name != "run")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from reproduce.errors import ConfigError
+from reproduce.grouping import RULES, is_rule
 from reproduce.recipe import LARS_PRESETS, SGD_PRESETS, Config
 
 
@@ -76,3 +77,11 @@ def check(c: Config) -> None:
     rule(c.precision.loss_scale > 0, "precision.loss_scale", "positive")
     rule(c.evaluation.every >= 1, "evaluation.every", "at least 1")
     rule(c.evaluation.offset >= 1, "evaluation.offset", "at least 1")
+    rule(is_rule(c.communication.groups), "communication.groups", RULES)
+    one_of("communication.allreduce", "flat", "two_stage")
+    one_of("communication.wire", "fp32", "fp16", "bf16")
+    rule(c.communication.overlap or c.communication.groups != "ddp", "communication.overlap",
+         "true with groups = 'ddp': PyTorch's reducer always overlaps")  # fmt: skip
+    rule(c.communication.allreduce == "flat" or c.communication.groups != "ddp", "communication.allreduce",
+         "'flat' with groups = 'ddp': PyTorch's reducer has no stages")  # fmt: skip
+    one_of("communication.initialisation", "same_seed", "broadcast")

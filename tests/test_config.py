@@ -36,6 +36,8 @@ def test_every_recipe_value_has_a_source(path):
         "precision.loss_scale",
         "schedule.decay_milestones",
         "schedule.decay_factor",
+        "communication.overlap",
+        "communication.initialisation",
     }
     assert all(source.kind in configs.SOURCES and source.ref for source in config.sources.values())
 

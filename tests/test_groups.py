@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from reproduce import config as configs
-from reproduce.engine.groups import divide, table, tensors_of
+from reproduce.engine.groups import table, tensors_of
 from reproduce.engine.model import build_model
 from reproduce.errors import ConfigError
+from reproduce.grouping import divide
 
 ROOT = Path(__file__).parents[1]
 

@@ -1,27 +1,66 @@
-"""Processes and what they exchange: one flat allreduce of gradient sums per update, and a few small collectives.
+"""Processes and what they exchange: sums of gradients, flat or in two stages, and a few small collectives.
 
-Weights are never broadcast: every process makes the same ones from the seed (paper, technique 6).
+Weights are never broadcast in a normal run: every process makes the same ones from the seed (paper, technique 6).
 """
 
+import datetime
 import os
-from collections.abc import Iterable
 
 import torch
 import torch.distributed as dist
-from torch import nn
 
 from reproduce.errors import ConfigError
 
+# renamed in torch 2.14; the old name warns there
+all_gather_into = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+
 
 class Comm:
-    """This process among the others. With one process every collective is the identity and nothing is started."""
+    """This process among the others. With one process every collective is the identity and nothing is started.
 
-    def __init__(self, device: torch.device):
+    `allreduce` says how `reduce_` sums gradients: "flat", one allreduce over all processes, or "two_stage" as the team
+    did (facts e): a reduce-scatter within the node, an allreduce of each process's part across the nodes, and an
+    all-gather within the node. A node is LOCAL_WORLD_SIZE consecutive ranks. `timeout` (seconds) bounds every
+    collective. Raises `ConfigError` if two stages are asked for and the nodes do not hold equally many processes.
+    """
+
+    def __init__(self, device: torch.device, allreduce: str = "flat", timeout: float = 300.0):
         self.rank = int(os.environ.get("RANK", 0))
         self.world_size = int(os.environ.get("WORLD_SIZE", 1))
+        self.node_size = min(int(os.environ.get("LOCAL_WORLD_SIZE", 1)), self.world_size)
         self.device = device
-        if self.world_size > 1:
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        self.two_stage = allreduce == "two_stage"
+        if self.world_size == 1:
+            return
+        if self.two_stage and self.world_size % self.node_size:
+            raise ConfigError(
+                f"communication.allreduce = 'two_stage': {self.world_size} processes are not whole nodes of "
+                f"{self.node_size}: start equally many on each node, or use 'flat'"
+            )
+        dist.init_process_group(
+            "nccl" if device.type == "cuda" else "gloo", timeout=datetime.timedelta(seconds=timeout)
+        )
+        if self.two_stage:
+            self._node, _ = dist.new_subgroups(self.node_size)
+            peers = [list(range(local, self.world_size, self.node_size)) for local in range(self.node_size)]
+            self._peers, _ = dist.new_subgroups_by_enumeration(peers)  # the ranks with our place in their nodes
+
+    @property
+    def multiple(self) -> int:
+        """`reduce_` needs tensors whose length is a multiple of this: whole 128-byte lines for each of the node."""
+        return 32 * self.node_size if self.two_stage else 1
+
+    def reduce_(self, flat: torch.Tensor) -> None:
+        """Sum a one-dimensional tensor of gradients over all processes, in place, by the configured algorithm."""
+        if self.world_size == 1:
+            return
+        if not self.two_stage:
+            dist.all_reduce(flat)
+            return
+        part = flat.new_empty(len(flat) // self.node_size)
+        dist.reduce_scatter_tensor(part, flat, group=self._node)
+        dist.all_reduce(part, group=self._peers)
+        all_gather_into(flat, part, group=self._node)
 
     def sum_(self, tensor: torch.Tensor) -> torch.Tensor:
         """Sum over processes, in place; returns `tensor`."""
@@ -29,11 +68,39 @@ class Comm:
             dist.all_reduce(tensor)
         return tensor
 
+    def gather(self, row: torch.Tensor) -> torch.Tensor:
+        """The same-shaped tensors of all processes, stacked in the order of ranks, on every process."""
+        if self.world_size == 1:
+            return row[None]
+        table = row.new_empty(self.world_size * row.numel())
+        all_gather_into(table, row.reshape(-1).contiguous())
+        return table.view(self.world_size, *row.shape)
+
     def broadcast_(self, tensor: torch.Tensor, root: int) -> torch.Tensor:
         """Copy the root's values to every process, in place; returns `tensor`."""
         if self.world_size > 1:
             dist.broadcast(tensor, root)
         return tensor
+
+    def broadcast_bytes(self, data: bytes | None) -> bytes | None:
+        """Rank 0's bytes, or its None, on every process; what the others pass is ignored."""
+        if self.world_size == 1:
+            return data
+        length = torch.tensor([-1 if data is None else len(data)], device=self.device)
+        length = int(self.broadcast_(length, root=0))
+        if length < 0:
+            return None
+        if self.rank == 0:
+            buffer = torch.frombuffer(bytearray(data), dtype=torch.uint8).to(self.device)
+        else:
+            buffer = torch.empty(length, dtype=torch.uint8, device=self.device)
+        return self.broadcast_(buffer, root=0).cpu().numpy().tobytes()
+
+    def first_to_differ(self, digest: bytes) -> int | None:
+        """The lowest rank whose `digest` (equally long everywhere) is not rank 0's; None if all agree."""
+        table = self.gather(torch.frombuffer(bytearray(digest), dtype=torch.uint8).to(self.device))
+        differs = (table != table[0]).any(1).nonzero()
+        return int(differs[0]) if len(differs) else None
 
     def synchronise(self) -> None:
         """Wait for the device and for all processes; stands on both sides of everything that is timed."""
@@ -61,30 +128,3 @@ def pick_device(name: str) -> torch.device:
         )
     torch.cuda.set_device(index)
     return torch.device("cuda", index)
-
-
-class FlatGradients:
-    """All gradients as views of one fp32 buffer, so that one collective carries them without packing.
-
-    Each view keeps its parameter's strides (channels_last stays). The last element of the buffer carries the sum of
-    the losses, so that every process sees the same global loss and a non-finite one stops them all together.
-    """
-
-    def __init__(self, parameters: Iterable[nn.Parameter]):
-        parameters = list(parameters)
-        self.buffer = torch.zeros(sum(p.numel() for p in parameters) + 1, device=parameters[0].device)
-        offset = 0
-        for p in parameters:
-            p.grad = torch.as_strided(self.buffer, p.shape, p.stride(), offset)
-            offset += p.numel()
-
-    @property
-    def loss(self) -> torch.Tensor:
-        """0-d view: the sum of the losses of all images seen since `zero`."""
-        return self.buffer[-1]
-
-    def zero(self) -> None:
-        self.buffer.zero_()
-
-    def all_reduce(self, comm: Comm) -> None:
-        comm.sum_(self.buffer)

@@ -7,12 +7,14 @@ import torch
 import torch.nn.functional as F
 
 from reproduce.config import Config
-from reproduce.engine.comm import Comm, FlatGradients
+from reproduce.engine.comm import Comm
 from reproduce.engine.data.loader import Chunk, Loader
+from reproduce.engine.gradients import LOSS, make_gradients
 from reproduce.engine.lars import Constants, Lars, split_parameters
-from reproduce.engine.model import build_model, initialise
+from reproduce.engine.model import build_model
 from reproduce.engine.progress import Tick
 from reproduce.engine.schedule import Schedule
+from reproduce.engine.start import start_equal
 from reproduce.engine.workers import WorkerStatistics, worker_range
 from reproduce.errors import ConfigError, DataError, TrainingError
 
@@ -33,10 +35,9 @@ class Trainer:
         self.config, self.comm = config, comm
         self.workers = worker_range(config.batch.workers, comm.rank, comm.world_size)
         self.model = build_model(config)
-        initialise(self.model, seed)
-        self.model.to(comm.device)
+        self.startup = start_equal(self.model, seed, comm, config.communication.initialisation)
         self.schedule = Schedule.of(config)
-        self.gradients = FlatGradients(self.model.parameters())
+        self.gradients = make_gradients(self.model, comm, config.communication)
         self.optimizer = Lars(*split_parameters(self.model), Constants.of(config))
         self.statistics = WorkerStatistics(self.model, self.workers, config.batch.bn_eval)
         self.autocast = torch.autocast(comm.device.type, AUTOCAST[precision], enabled=precision != "fp32")
@@ -48,18 +49,19 @@ class Trainer:
     def accumulate(self, chunk: Chunk) -> None:
         """Add the gradient sums of a chunk's workers: one pass, batch norm over each local batch by itself."""
         self.statistics.next_chunk(chunk.workers)
-        logits = self.model(chunk.images).float()
+        self.gradients.begin_pass(chunk.last)
+        logits = self.gradients.network(chunk.images).float()
         loss = F.cross_entropy(logits, chunk.labels, label_smoothing=self.smoothing, reduction="sum")
+        self.gradients.controls[LOSS] += loss.detach()  # before backward, which may send it
         (loss * self.config.precision.loss_scale).backward()
-        self.gradients.loss.add_(loss.detach())
 
     def apply(self, global_batch: int) -> torch.Tensor:
-        """Sum gradients over processes and take the update. Returns the mean loss over the global batch, 0-d."""
+        """Finish the sum over processes and take the update. Returns the mean loss over the global batch, 0-d."""
         self.statistics.end_update()
-        self.gradients.all_reduce(self.comm)
-        loss = self.gradients.loss / global_batch
+        self.gradients.wait()
+        loss = self.gradients.controls[LOSS] / global_batch
         i, s = self.update, self.schedule
-        scale = 1.0 / (global_batch * self.config.precision.loss_scale)
+        scale = self.gradients.scale / (global_batch * self.config.precision.loss_scale)
         self.optimizer.step(s.lr(i), s.weight_decay_at(i), s.momentum(i), scale)
         self.gradients.zero()
         self.update += 1
