@@ -1,39 +1,163 @@
-"""Starts the processes of a run on this machine: torchrun's own agent, without its traceback when a user errs.
+"""Starts the processes of a run on this machine, hands signals on to them, and leaves none behind.
 
     python -m reproduce.engine.spawn 2 paper_configs/quick/headline_b800_w20.toml --seed 1 --data data/fashion_mnist
 
 All arguments after the number of processes go to `reproduce.engine.train`. Plain torchrun, or any scheduler that sets
-RANK, WORLD_SIZE, LOCAL_RANK and MASTER_ADDR, starts the same module just as well.
+RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT, starts the same module just as well. Not torchrun here: it
+keeps the exit codes of processes it passed a signal to, and leaves them behind when it is killed itself. Imports
+nothing outside the standard library.
 """
 
-import logging
+import ctypes
+import os
+import signal
+import socket
+import subprocess
 import sys
-import uuid
+import time
 
-from torch.distributed.elastic.multiprocessing.api import SignalException
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+from reproduce.errors import EXIT_LOST, EXIT_PREEMPTED, EXIT_USER_ERROR, UserError, command
+
+FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+GRACE_SECONDS = 30  # for a checkpoint, once a signal was handed on or a process said that it was asked to stop
+SETTLE_SECONDS = 5  # for the others to end by themselves, once one has failed in another way
+KILL_SECONDS = 2  # from SIGTERM to SIGKILL, which ends a stopped process too
+# How long the others get once one ended with this code. After a user error or a loss all has been said, and no
+# checkpoint can be agreed on any more: the others could only repeat it.
+PATIENCE = {EXIT_USER_ERROR: 0, EXIT_LOST: 0, EXIT_PREEMPTED: GRACE_SECONDS}
+POLL_SECONDS = 0.05
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
-def main(argv: list[str]) -> int:
-    """Run and return the exit code: 0, or that of the first process that failed."""
+@command
+def main(argv=None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
     if not argv or not argv[0].isdigit() or int(argv[0]) < 1:
-        print("error: usage: python -m reproduce.engine.spawn PROCESSES CONFIG [OPTIONS of train]", file=sys.stderr)
-        return 2
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the failing process has said why
-    launch = LaunchConfig(
-        min_nodes=1, max_nodes=1, nproc_per_node=int(argv[0]), run_id=uuid.uuid4().hex, max_restarts=0,
-        rdzv_backend="c10d", rdzv_endpoint="localhost:0",
-    )  # fmt: skip
+        raise UserError("usage: python -m reproduce.engine.spawn PROCESSES CONFIG [OPTIONS of train]")
+    return launch([sys.executable, "-u", "-m", "reproduce.engine.train", *argv[1:]], int(argv[0]))
+
+
+def launch(argv: list[str], processes: int) -> int:
+    """Run `argv` as each of `processes` ranks, wait for all of them and return the exit code of the whole.
+
+    0 if all ended well; else 2 if any found a user error, else that of the first that failed: its own, `EXIT_LOST` if
+    it died of a signal, or 128 + N if that was signal N, handed on by us. Raises `UserError` if one cannot be started.
+    """
+    received: list[int] = []
+    heard = [signum for signum in FORWARDED if signal.getsignal(signum) != signal.SIG_IGN]  # as nohup has SIGHUP
+    before = {signum: signal.signal(signum, lambda signum, _: received.append(signum)) for signum in heard}
+    ranks = Ranks()
     try:
-        elastic_launch(launch, sys.executable)("-u", "-m", "reproduce.engine.train", *argv[1:])
-    except ChildFailedError as error:
-        _, failure = error.get_first_failure()
-        return failure.exitcode if failure.exitcode > 0 else 1
-    except SignalException as signalled:  # the agent has already ended the processes
-        return 128 + signalled.sigval
-    return 0
+        with socket.socket() as reserved:  # bound until the end, so that nobody is given the port before rank 0 listens
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            reserved.bind(("127.0.0.1", 0))
+            for rank in range(processes):
+                ranks.start(argv, environment(rank, processes, reserved.getsockname()[1]))
+            while ranks.running():
+                while received:
+                    ranks.forward(received.pop(0))
+                ranks.end_if_due()
+                time.sleep(POLL_SECONDS)
+    finally:
+        ranks.send(signal.SIGKILL)  # nobody is left, unless we are here by an exception
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+    return ranks.exit_code()
+
+
+def environment(rank: int, processes: int, port: int) -> dict[str, str]:
+    """What `torch.distributed` reads, as torchrun sets it."""
+    size = {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1"}
+    threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    return {**os.environ, **threads, **size, "RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_PORT": str(port)}
+
+
+class Ranks:
+    """The processes of a run, by rank, and what became of them."""
+
+    def __init__(self):
+        self._alive: dict[int, subprocess.Popen] = {}
+        self._sent: set[int] = set()
+        self._forwarded = 0
+        self._codes: list[int] = []  # of those that failed, in the order we learnt of it
+        self._end_at = float("inf")  # when what is still running gets the next of
+        self._last_signals = [signal.SIGTERM, signal.SIGKILL]
+
+    def start(self, argv: list[str], env: dict[str, str]) -> None:
+        # a session of its own: Ctrl-C in a terminal reaches a rank once, through us
+        rank = int(env["RANK"])
+        try:
+            child = subprocess.Popen(argv, env=env, start_new_session=True, preexec_fn=_dies_with_us())
+        except OSError as error:
+            raise UserError(f"cannot start process {rank}: {error.strerror}: start fewer processes") from None
+        self._alive[rank] = child
+
+    def running(self) -> bool:
+        """Whether any process is; takes note of those that have ended."""
+        ended = {rank: child for rank, child in self._alive.items() if child.poll() is not None}
+        for rank, child in sorted(ended.items(), key=lambda item: _cause_first(item[1].returncode)):
+            del self._alive[rank]
+            self._note(rank, child.pid, child.returncode)
+        return bool(self._alive)
+
+    def _note(self, rank: int, pid: int, code: int) -> None:
+        if code == 0:
+            return
+        if -code in self._sent:
+            code = 128 + self._forwarded if self._forwarded else 0  # else ended by us, as another had failed
+        elif code < 0:
+            if not self._codes:  # those after the first died because of it
+                print(f"error: rank {rank} (pid {pid}) died of {signal_name(-code)}: run the same command again to go "
+                      "on from the last checkpoint", file=sys.stderr, flush=True)  # fmt: skip
+            code = EXIT_LOST
+        if code:
+            self._codes.append(code)
+            self._end_within(PATIENCE.get(code, SETTLE_SECONDS))
+
+    def forward(self, signum: int) -> None:
+        self._forwarded = self._forwarded or signum
+        self.send(signum)
+        self._end_within(GRACE_SECONDS)
+
+    def _end_within(self, seconds: float) -> None:
+        self._end_at = min(self._end_at, time.monotonic() + seconds)
+
+    def end_if_due(self) -> None:
+        if self._last_signals and time.monotonic() >= self._end_at:
+            self.send(self._last_signals.pop(0))
+            self._end_at = time.monotonic() + KILL_SECONDS
+
+    def send(self, signum: int) -> None:
+        self._sent.add(signum)
+        for child in self._alive.values():
+            child.send_signal(signum)  # knows when the process is gone
+
+    def exit_code(self) -> int:
+        return EXIT_USER_ERROR if EXIT_USER_ERROR in self._codes else next(iter(self._codes), 0)
+
+
+def signal_name(signum: int) -> str:
+    return {s.value: s.name for s in signal.Signals}.get(signum, f"signal {signum}")
+
+
+def _cause_first(code: int) -> int:
+    """Where a return code sorts among those that were learnt of together: user errors, signals, the rest."""
+    return 0 if code == EXIT_USER_ERROR else 1 if code < 0 else 2
+
+
+def _dies_with_us():
+    """What a child does between fork and exec: have the kernel kill it when we are gone, however that came about."""
+    if not sys.platform.startswith("linux"):
+        return None
+    prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
+
+    def die_with_parent():
+        prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() != parent:  # it had died before we asked
+            os._exit(EXIT_LOST)
+
+    return die_with_parent
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
