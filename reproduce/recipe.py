@@ -26,6 +26,7 @@ SOURCES = {
 
 LARS_PRESETS = ("fujitsu_mlperf06", "mlperf_tf2", "apex_larc", "timm", "nus")
 SGD_PRESETS = ("sgd",)
+BN_EVAL = ("mean", "local", "rank0", "recalibrated")
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ class Batch:
     workers: int
     local_batch: tuple[tuple[int, int], ...]  # phases: (first epoch, zero-based; images per worker)
     epoch_rule: str  # "ceil": a whole number of updates per epoch; "carry": the team's, the rest carries over
-    bn_eval: str  # whose running statistics evaluate: "mean" over workers | "rank0"
+    bn_eval: str  # one of BN_EVAL: whose batch-norm statistics evaluate, see engine/evaluation.py
+    recalibration_updates: int = 8  # bn_eval = "recalibrated": forward passes over this many updates' images
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from reproduce.errors import ConfigError
 from reproduce.grouping import RULES, is_rule
-from reproduce.recipe import LARS_PRESETS, SGD_PRESETS, Config
+from reproduce.recipe import BN_EVAL, LARS_PRESETS, SGD_PRESETS, Config
 
 
 def check(c: Config) -> None:
@@ -48,7 +48,8 @@ def check(c: Config) -> None:
     rule(all(batch >= 2 for _, batch in c.batch.local_batch), "batch.local_batch",
          "at least 2: batch norm needs more than one image per worker")  # fmt: skip
     one_of("batch.epoch_rule", "ceil", "carry")
-    one_of("batch.bn_eval", "mean", "rank0")
+    one_of("batch.bn_eval", *BN_EVAL)
+    rule(c.batch.recalibration_updates >= 1, "batch.recalibration_updates", "at least 1")
     one_of("optimizer.preset", *LARS_PRESETS, *SGD_PRESETS)
     rule(0 <= c.optimizer.momentum < 1, "optimizer.momentum", "in [0, 1)")
     rule(0 <= (c.optimizer.momentum_end or 0) < 1, "optimizer.momentum_end", "in [0, 1)")

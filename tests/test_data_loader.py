@@ -72,20 +72,24 @@ def test_labels_belong_to_the_images(opened, tmp_path):
     plain = {"data__mean": [0.0, 0.0, 0.0], "data__std": [1.0, 1.0, 1.0]}
     for backend in ("torchvision", "auto"):
         loader = opened(root, backend=backend, **plain)
-        for images, labels in itertools.chain(loader.val_batches(), (c[2:4] for c in loader.train_epoch(0))):
+        val, train = (batch[:2] for batch in loader.val_batches()), (chunk[2:4] for chunk in loader.train_epoch(0))
+        for images, labels in itertools.chain(val, train):
             assert torch.allclose(images, 50.0 * labels[:, None, None, None].expand_as(images), atol=0.01)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("world_size", [1, 2, 3])
 def test_each_validation_image_once(opened, folder, world_size, backend):
-    found = []
+    found, counted = [], []
     for rank in range(world_size):
-        for images, labels in opened(folder, rank=rank, world_size=world_size, backend=backend, chunk=3).val_batches():
-            assert len(images) == len(labels) <= 3
+        loader = opened(folder, rank=rank, world_size=world_size, backend=backend, chunk=3)
+        for images, labels, numbers in loader.val_batches():
+            assert len(images) == len(labels) == len(numbers) <= 3
+            counted += numbers.tolist()
             found += [(image.sum().item(), label) for image, label in zip(images, labels.tolist())]
     assert len(found) == len({round(total, 2) for total, _ in found}) == 11
     assert [label for _, label in found] == [0] * 4 + [1] * 4 + [2] * 3
+    assert counted == list(range(11))
 
 
 def test_batch_size_phases(opened, folder):
@@ -124,4 +128,5 @@ def test_synthetic(opened, tmp_path):
     images, labels = first[0]
     assert images.shape == (16, 4, 32, 32) and not images[:, 3].any() and images[:, :3].std() > 0.9
     assert 0 <= labels.min() and labels.max() < 3
-    assert sum(len(labels) for _, labels in loader.val_batches()) == 6
+    (batch,) = loader.val_batches()
+    assert [len(part) for part in batch] == [6, 6, 6] and batch[2].tolist() == [5, 6, 7, 8, 9, 10]

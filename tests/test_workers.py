@@ -7,13 +7,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 import torch.nn.functional as F
 from worker_run import MadeUpImages, build
 
 from reproduce.engine.comm import Comm
-from reproduce.engine.workers import WorkerBatchNorm2d, worker_range
+from reproduce.engine.workers import WorkerBatchNorm2d, WorkerStatistics, worker_range
 
 TESTS = Path(__file__).parent
 
@@ -88,14 +87,11 @@ def test_a_workers_statistics_never_see_another_workers_images():
     torch.testing.assert_close(changed - gradients_of(trainer, [chunks[3]]), together - alone[3], rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("bn_eval", ["mean", "rank0"])
-def test_running_statistics_equal_those_of_separate_workers(bn_eval):
+def test_running_statistics_equal_those_of_separate_workers():
     """Against every worker keeping buffers of its own, with the biased variance of the team's kernel."""
-    from reproduce.engine.workers import WorkerStatistics
-
     torch.manual_seed(0)
-    layer = WorkerBatchNorm2d(6, eps=1e-5, ema_momentum=0.9)
-    statistics = WorkerStatistics(layer, range(5), bn_eval)
+    comm, layer = Comm(torch.device("cpu")), WorkerBatchNorm2d(6, eps=1e-5, ema_momentum=0.9)
+    statistics = WorkerStatistics(layer, range(5))
     own_mean, own_var = torch.zeros(5, 6), torch.ones(5, 6)
     layer.train()
     for _ in range(7):
@@ -109,9 +105,10 @@ def test_running_statistics_equal_those_of_separate_workers(bn_eval):
             own_mean[worker] = 0.9 * own_mean[worker] + 0.1 * x.mean((0, 2, 3))
             own_var[worker] = 0.9 * own_var[worker] + 0.1 * x.var((0, 2, 3), unbiased=False)
         statistics.end_update()
-    expected = (own_mean.mean(0), own_var.mean(0)) if bn_eval == "mean" else (own_mean[0], own_var[0])
-    torch.testing.assert_close(layer.running_mean, expected[0], rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(layer.running_var, expected[1], rtol=1e-5, atol=1e-6)
+    own, close = torch.stack([own_mean, own_var]), {"rtol": 1e-5, "atol": 1e-6}
+    torch.testing.assert_close(torch.stack(list(statistics.rows(comm).values())), own, **close)
+    torch.testing.assert_close(statistics.mean(comm), own.mean(1), **close)
+    torch.testing.assert_close(statistics.rank0(comm), own[:, 0], **close)
 
 
 def test_workers_are_dealt_in_order_and_completely():

@@ -83,7 +83,7 @@ def train(comm, **options) -> Trainer:
     for epoch in range(trainer.config.schedule.epochs):
         for _ in trainer.train_epoch(loader, epoch):
             pass
-    trainer.statistics.synchronise(comm)
+    trainer.statistics.evaluate_with(getattr(trainer.statistics, trainer.config.batch.bn_eval)(comm))
     trainer.gradients.close()
     return trainer
 

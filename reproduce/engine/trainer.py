@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from reproduce.config import Config
 from reproduce.engine.comm import Comm
 from reproduce.engine.data.loader import Chunk, Loader
+from reproduce.engine.evaluation import evaluate
 from reproduce.engine.gradients import LOSS, make_gradients
 from reproduce.engine.lars import Constants, Lars, split_parameters
 from reproduce.engine.model import build_model
@@ -16,7 +17,7 @@ from reproduce.engine.progress import Tick
 from reproduce.engine.schedule import Schedule
 from reproduce.engine.start import start_equal
 from reproduce.engine.workers import WorkerStatistics, worker_range
-from reproduce.errors import ConfigError, DataError, TrainingError
+from reproduce.errors import ConfigError, TrainingError
 
 AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 LOSS_CHECK_EVERY = {"cpu": 1, "cuda": 16}  # updates; reading a loss makes the host wait for a GPU
@@ -39,7 +40,7 @@ class Trainer:
         self.schedule = Schedule.of(config)
         self.gradients = make_gradients(self.model, comm, config.communication)
         self.optimizer = Lars(*split_parameters(self.model), Constants.of(config))
-        self.statistics = WorkerStatistics(self.model, self.workers, config.batch.bn_eval)
+        self.statistics = WorkerStatistics(self.model, self.workers)
         self.autocast = torch.autocast(comm.device.type, AUTOCAST[precision], enabled=precision != "fp32")
         classes = config.data.classes
         # MXNet gives alpha / (K - 1) to each other class, PyTorch eps / K to every class: eps = alpha K / (K - 1).
@@ -95,20 +96,6 @@ class Trainer:
                     f"(learning rate {self.schedule.lr(i):.4g}): lower schedule.peak_lr or lengthen the warm-up"
                 )
 
-    @torch.no_grad()
     def evaluate(self, loader: Loader) -> tuple[int, int]:
-        """(correct, images) over the whole validation set, each image counted once over all processes."""
-        self.statistics.synchronise(self.comm)
-        self.model.eval()
-        counts = torch.zeros(2, dtype=torch.int64, device=self.comm.device)
-        with self.autocast:
-            for images, labels in loader.val_batches():
-                predictions = self.model(images).argmax(1)
-                counts += torch.stack([(predictions == labels).sum(), counts.new_tensor(len(labels))])
-        correct, images = self.comm.sum_(counts).tolist()
-        expected = self.config.data.val_images
-        if images != expected and self.config.data.corrupt_images != "skip":
-            raise DataError(
-                f"evaluation saw {images} images, not {expected}: the validation set changed during the run"
-            )
-        return correct, images
+        """(correct, images) over the whole validation set, by the statistics `batch.bn_eval` names."""
+        return evaluate(self, loader, self.config.batch.bn_eval)

@@ -108,14 +108,18 @@ class Loader:
 
     def train_epoch(self, epoch: int, first_update: int = 0) -> Iterator[Chunk]:
         """The chunks of a zero-based epoch, from an update on. Raises `DataError` for a corrupt image."""
-        for request, images, labels in self._run_ahead(self._train_requests(epoch, first_update)):
+        for request, _, images, labels in self._run_ahead(self._train_requests(epoch, first_update)):
             update, workers, last = request.place
             yield Chunk(update, workers, images, labels, last)
 
-    def val_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images [n, C, H, W] and labels [n] of this rank's share; over all ranks each image once, none twice."""
-        for _, images, labels in self._run_ahead(self._val_requests()):
-            yield images, labels
+    def val_batches(self) -> Iterator[tuple[Tensor, Tensor, np.ndarray]]:
+        """This rank's share of the validation set: images [n, C, H, W], labels [n] and numbers, int64 [n] on the host.
+
+        Numbers count the whole set's images and ascend. Over all ranks each image comes once; a corrupt one that is
+        skipped is absent. A rank's share is the union of its workers' shares.
+        """
+        for _, numbers, images, labels in self._run_ahead(self._val_requests()):
+            yield images, labels, numbers
 
     def close(self) -> None:
         """Stop reading ahead and free the back-ends' threads and memory."""
@@ -129,7 +133,7 @@ class Loader:
             self._ahead.close()
             self._ahead = None
 
-    def _run_ahead(self, requests: Iterator[_Request]) -> Iterator[tuple[_Request, Tensor, Tensor]]:
+    def _run_ahead(self, requests: Iterator[_Request]) -> Iterator[tuple[_Request, np.ndarray, Tensor, Tensor]]:
         self._halt()
         ahead = self._ahead = Ahead(self._results(requests), READY)
         try:
@@ -156,7 +160,7 @@ class Loader:
 
     # ---- how it is made; all of this runs in the thread of `Ahead` ------------------------------------------------
 
-    def _results(self, requests: Iterator[_Request]) -> Iterator[tuple[_Request, Tensor, Tensor]]:
+    def _results(self, requests: Iterator[_Request]) -> Iterator[tuple[_Request, np.ndarray, Tensor, Tensor]]:
         jobs = map(self._prepare, requests)
         for job, images in self._backend.stream(job for job in jobs if len(job.numbers)):
             if images is None:
@@ -167,7 +171,7 @@ class Loader:
             if missing:
                 images = torch.nn.functional.pad(images, (0, missing))
             labels = torch.from_numpy(job.request.labels[job.numbers]).to(self._device)
-            yield job.request, images.permute(0, 3, 1, 2), labels
+            yield job.request, job.numbers, images.permute(0, 3, 1, 2), labels
 
     def _prepare(self, request: _Request) -> _Job:
         numbers = self._without_bad(request)

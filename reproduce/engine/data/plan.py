@@ -55,6 +55,11 @@ def share(n: int, part: int, parts: int) -> range:
     return range(part * n // parts, (part + 1) * n // parts)
 
 
+def part_of(thing: np.ndarray, n: int, parts: int) -> np.ndarray:
+    """The part whose `share` of n things holds this one, elementwise: the first part that ends behind it."""
+    return ((thing + 1) * parts - 1) // n
+
+
 @dataclass(frozen=True)
 class Plan:
     """The sharding of one run.

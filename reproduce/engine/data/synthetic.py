@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +20,7 @@ class SyntheticLoader:
     def __init__(self, config, seed, workers, rank, world_size, device, max_images_per_chunk):
         data, self._plan, self._workers = config.data, Plan.of(config, seed), workers
         self._max_images = max_images_per_chunk
-        self._val_images = len(share(data.val_images, rank, world_size))
+        self._val_share = share(data.val_images, rank, world_size)
         count = max(max_images_per_chunk, *self._plan.local_batch)
         generator = torch.Generator().manual_seed(seed)
         shape = (count, config.model.input_channels, data.image_size, data.image_size)
@@ -37,10 +38,10 @@ class SyntheticLoader:
                 count = len(part) * local
                 yield Chunk(update, part, self._images[:count], self._labels[:count], part is parts[-1])
 
-    def val_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for first in range(0, self._val_images, self._max_images):
-            count = min(self._max_images, self._val_images - first)
-            yield self._images[:count], self._labels[:count]
+    def val_batches(self) -> Iterator[tuple[Tensor, Tensor, np.ndarray]]:
+        for first in range(0, len(self._val_share), self._max_images):
+            numbers = np.array(self._val_share[first : first + self._max_images])
+            yield self._images[: len(numbers)], self._labels[: len(numbers)], numbers
 
     def close(self) -> None:
         """Holds nothing open."""
