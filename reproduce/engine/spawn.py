@@ -22,9 +22,8 @@ FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 GRACE_SECONDS = 30  # for a checkpoint, once a signal was handed on or a process said that it was asked to stop
 SETTLE_SECONDS = 5  # for the others to end by themselves, once one has failed in another way
 KILL_SECONDS = 2  # from SIGTERM to SIGKILL, which ends a stopped process too
-# How long the others get once one ended with this code. After a user error or a loss all has been said, and no
-# checkpoint can be agreed on any more: the others could only repeat it.
-PATIENCE = {EXIT_USER_ERROR: 0, EXIT_LOST: 0, EXIT_PREEMPTED: GRACE_SECONDS}
+# All has been said then, and no checkpoint can be agreed on any more: the others, killed at once, could only repeat it.
+FINAL = (EXIT_USER_ERROR, EXIT_LOST)
 POLL_SECONDS = 0.05
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
@@ -112,7 +111,9 @@ class Ranks:
             code = EXIT_LOST
         if code:
             self._codes.append(code)
-            self._end_within(PATIENCE.get(code, SETTLE_SECONDS))
+            self._end_within(GRACE_SECONDS if code == EXIT_PREEMPTED else SETTLE_SECONDS)
+            if code in FINAL:
+                self.send(signal.SIGKILL)
 
     def forward(self, signum: int) -> None:
         self._forwarded = self._forwarded or signum
