@@ -4,9 +4,15 @@ import functools
 import os
 import sys
 
+EXIT_USER_ERROR = 2
+EXIT_PREEMPTED = 75  # asked to stop (SIGTERM, SIGUSR1) and stopped after a checkpoint: the same command goes on
+EXIT_LOST = 76  # another process of the run died or hangs: the same command goes on from the last checkpoint
+
 
 class UserError(Exception):
     """Bad input. The message says what, where, the rule and the remedy, in one line."""
+
+    exit_code = EXIT_USER_ERROR
 
 
 class ConfigError(UserError):
@@ -29,13 +35,14 @@ class CheckpointError(UserError):
     """A checkpoint that cannot be written, or whose content belongs to another run."""
 
 
-EXIT_USER_ERROR = 2
-EXIT_PREEMPTED = 75  # asked to stop (SIGTERM, SIGUSR1) and stopped after a checkpoint: the same command goes on
-EXIT_LOST = 76  # another process of the run died or hangs: the same command goes on from the last checkpoint
+class LostError(UserError):
+    """Another process of the run died or hangs."""
+
+    exit_code = EXIT_LOST
 
 
 def command(main):
-    """Wrap a ``main(argv=None) -> int | None`` so that a `UserError` prints one line and exits with code 2."""
+    """Wrap a ``main(argv=None) -> int | None`` so that a `UserError` prints one line and gives its exit code."""
 
     @functools.wraps(main)
     def wrapped(argv=None):
@@ -43,7 +50,7 @@ def command(main):
             return main(argv) or 0
         except UserError as error:
             print(f"error: {error}", file=sys.stderr, flush=True)
-            return EXIT_USER_ERROR
+            return error.exit_code
         except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
             sys.stdout = open(os.devnull, "w")  # else the interpreter complains again while it exits
             return 0
