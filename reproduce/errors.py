@@ -41,6 +41,17 @@ class LostError(UserError):
     exit_code = EXIT_LOST
 
 
+class Preempted(UserError):
+    """The run was asked to stop, and did so after a checkpoint."""
+
+    exit_code = EXIT_PREEMPTED
+
+
+def say(error: UserError) -> None:
+    """Print the one line of an error; that of a run that stopped as asked does not call itself one."""
+    print(error if isinstance(error, Preempted) else f"error: {error}", file=sys.stderr, flush=True)
+
+
 def command(main):
     """Wrap a ``main(argv=None) -> int | None`` so that a `UserError` prints one line and gives its exit code."""
 
@@ -49,7 +60,7 @@ def command(main):
         try:
             return main(argv) or 0
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr, flush=True)
+            say(error)
             return error.exit_code
         except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
             sys.stdout = open(os.devnull, "w")  # else the interpreter complains again while it exits

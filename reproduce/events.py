@@ -9,6 +9,7 @@ and gives no number to anyone. Imports neither torch nor NumPy.
 """
 
 import json
+import math
 import os
 import statistics
 import time
@@ -20,6 +21,7 @@ from reproduce.errors import LogError
 PREFIX = ":::MLLOG "
 # Ours, beside the MLPerf keys; open-division logs may carry more keys than the rules ask for.
 CONFIG, ENVIRONMENT, RESULT = "reproduce_config", "reproduce_environment", "reproduce_result"
+RESUMED = "reproduce_resumed"  # value: the environment from here on
 
 
 @dataclass(frozen=True)
@@ -46,19 +48,21 @@ def point(key: str, value=None, **metadata) -> Event:
 
 
 class LogWriter:
-    """Writes events to `path`, flushed one by one.
+    """Writes events to `path`, flushed one by one, after the text `before` of a run that goes on.
 
     An interrupted earlier attempt at the same path is kept beside it with the suffix ``.incomplete``: nothing already
     written is lost. Raises `LogError` when the folder cannot be written or the disk is full.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, before: str = ""):
         self.path = Path(path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if self.path.exists():
                 os.replace(self.path, self.path.with_suffix(".incomplete"))
             self._file = open(self.path, "w", encoding="utf-8")
+            self._file.write(before)
+            self._file.flush()
         except OSError as error:
             raise LogError(f"{self.path}: cannot write the log: {error.strerror}: choose another --out") from None
 
@@ -76,6 +80,10 @@ class LogWriter:
             self._file.flush()
         except OSError as error:
             raise LogError(f"{self.path}: cannot write the log: {error.strerror}: free some space, run again") from None
+
+    def text(self) -> str:
+        """All that has been written so far."""
+        return self.path.read_text(encoding="utf-8")
 
     def close(self) -> None:
         self._file.close()
@@ -107,11 +115,17 @@ class RunLog:
     eval_seconds: float = 0.0
     init_seconds: float = 0.0
     run_seconds: float = 0.0  # run_start to run_stop, what MLPerf and the paper's "training time" count
+    interruptions: int = 0  # how often it was stopped and resumed; its elapsed times then measure nothing
     result: dict = field(default_factory=dict)  # total updates, weights hash
 
     @property
     def complete(self) -> bool:
         return self.status == "complete"
+
+    @property
+    def moved(self) -> bool:
+        """Whether it was resumed on other hardware or another number of processes."""
+        return ", then " in str(self.environment.get("hardware"))
 
     @property
     def top1(self) -> float | None:
@@ -126,7 +140,7 @@ class RunLog:
         with its 74.7 s (90 epochs / 74.7 s would be 1.54 M).
         """
         rates = [n / s for n, s in zip(self.epoch_images, self.epoch_seconds) if s > 0]
-        return statistics.median(rates[1:] or rates) if self.complete and rates else None
+        return statistics.median(rates[1:] or rates) if self.complete and rates and not self.moved else None
 
 
 def log_path(out: Path, name: str, seed: int) -> Path:
@@ -177,7 +191,7 @@ def _interpret(path: Path, events: list[tuple[float, Event]]) -> RunLog:
         return RunLog(path, "foreign", "was not written by this package: it names no config")
     about = {
         "config": first[CONFIG],
-        "environment": first.get(ENVIRONMENT, {}),
+        "environment": _environment([event.value for _, event in events if event.key in (ENVIRONMENT, RESUMED)]),
         "seed": first.get("seed"),
         "global_batch": first.get("global_batch_size"),
     }
@@ -190,14 +204,18 @@ def _interpret(path: Path, events: list[tuple[float, Event]]) -> RunLog:
     begin = next(stamp for stamp, event in events if event.key == "run_start")
     accuracies, epoch_seconds, epoch_images = [], [], []
     opened: dict[str, float] = {}
-    totals = {"eval": 0.0, "init": 0.0}
+    totals, interruptions, interrupted = {"eval": 0.0, "init": 0.0}, 0, False
     for stamp, event in events:
         name = event.key.removesuffix("_start").removesuffix("_stop")
         if event.kind == "INTERVAL_START":
             opened[name] = stamp
+        elif event.key == RESUMED:
+            interruptions, interrupted = interruptions + 1, True
         elif event.key == "epoch_stop":
-            epoch_seconds.append(stamp - opened.pop(name))
+            epoch_seconds.append(math.nan if interrupted else stamp - opened[name])
             epoch_images.append(int(event.metadata["images"]))
+            del opened[name]
+            interrupted = False
         elif event.kind == "INTERVAL_END" and name in totals:
             totals[name] += stamp - opened.pop(name)
         elif event.key == "eval_accuracy":
@@ -211,5 +229,13 @@ def _interpret(path: Path, events: list[tuple[float, Event]]) -> RunLog:
     return RunLog(
         path, "complete", **about, accuracies=tuple(accuracies), epoch_seconds=tuple(epoch_seconds),
         epoch_images=tuple(epoch_images), eval_seconds=totals["eval"], init_seconds=totals["init"],
-        run_seconds=events[-1][0] - begin, result=first.get(RESULT, {}),
+        run_seconds=events[-1][0] - begin, interruptions=interruptions, result=first.get(RESULT, {}),
     )  # fmt: skip
+
+
+def _environment(parts: list[dict]) -> dict:
+    """What the run began in. If it went on elsewhere, its hardware names all places in turn."""
+    if not parts:
+        return {}
+    machines = list(dict.fromkeys(str(part["hardware"]) for part in parts if "hardware" in part))
+    return parts[0] | ({"hardware": ", then ".join(machines)} if len(machines) > 1 else {})

@@ -42,8 +42,9 @@ class Job:
         """From the quickest published log of this config, as others may have shared their machine; else assumed."""
         folder = events.log_path(MEASURED / tier, self.config.run.name, self.seed).parent
         logs = [events.read_log(path) for path in sorted(folder.glob("result_*.txt"))]
-        if any(log.complete for log in logs):
-            return min(log.run_seconds for log in logs if log.complete)
+        seconds = [log.run_seconds for log in logs if log.complete and not log.interruptions]
+        if seconds:
+            return min(seconds)
         return self.config.schedule.epochs * self.config.data.train_images / ASSUMED[tier][1]
 
 

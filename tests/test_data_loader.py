@@ -28,7 +28,7 @@ def same(a: dict, b: dict) -> bool:
 def test_chunks(opened, folder, backend):
     loader = opened(folder, backend=backend, model__input_channels=4)
     assert loader.backend == {"dali": "dali-cpu"}.get(backend, backend)
-    assert loader.has_accuracy and loader.skipped == 0
+    assert loader.has_accuracy and loader.bad == (set(), set())
     chunks = list(loader.train_epoch(0))
     assert [(c.update, c.workers, c.last) for c in chunks] == [
         (0, range(0, 2), False), (0, range(2, 4), True), (1, range(0, 2), False), (1, range(2, 4), True),
@@ -122,7 +122,7 @@ def test_a_large_set_is_read_without_a_cache(opened, folder, monkeypatch):
 
 def test_synthetic(opened, tmp_path):
     loader = opened(tmp_path / "nowhere", data__dataset="synthetic", model__input_channels=4, rank=1, world_size=2)
-    assert not loader.has_accuracy and loader.backend == "synthetic" and loader.skipped == 0
+    assert not loader.has_accuracy and loader.backend == "synthetic" and loader.bad == (set(), set())
     first, second = (updates(loader.train_epoch(epoch)) for epoch in (0, 3))
     assert same(first, second) and len(first) == 2
     images, labels = first[0]

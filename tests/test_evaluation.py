@@ -91,8 +91,10 @@ def weights_of(trainer) -> dict:
 def train(runs, epochs: range) -> None:
     for trainer, loader in runs:
         for epoch in epochs:
-            for _ in trainer.train_epoch(loader, epoch):
+            assert trainer.epoch == epoch
+            for _ in trainer.train_epoch(loader):
                 pass
+            trainer.end_epoch()
 
 
 def assert_same(rows: dict, expected: dict) -> None:
@@ -108,9 +110,10 @@ def trained():
     separate = Separate(loader)
     for epoch in range(2):
         weights = weights_of(trainer)
-        for update, _ in enumerate(trainer.train_epoch(loader, epoch)):
+        for update, _ in enumerate(trainer.train_epoch(loader)):
             separate.update(weights, epoch, update)
             weights = weights_of(trainer)
+        trainer.end_epoch()
     separate.net.load_state_dict(weights)
     return trainer, loader, separate
 

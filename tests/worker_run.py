@@ -80,9 +80,10 @@ def train(comm, **options) -> Trainer:
     """Two epochs of half the updates each, or one of one."""
     trainer = build(comm, **options)
     loader = MadeUpImages(trainer.config, trainer.workers, together=4)
-    for epoch in range(trainer.config.schedule.epochs):
-        for _ in trainer.train_epoch(loader, epoch):
+    while trainer.epoch < trainer.config.schedule.epochs:
+        for _ in trainer.train_epoch(loader):
             pass
+        trainer.end_epoch()
     trainer.statistics.evaluate_with(getattr(trainer.statistics, trainer.config.batch.bn_eval)(comm))
     trainer.gradients.close()
     return trainer

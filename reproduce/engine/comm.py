@@ -3,13 +3,16 @@
 Weights are never broadcast in a normal run: every process makes the same ones from the seed (paper, technique 6).
 """
 
+import contextlib
 import datetime
 import os
+from collections.abc import Iterator
 
 import torch
 import torch.distributed as dist
 
-from reproduce.errors import ConfigError
+from reproduce.engine.watch import NoWatch, Watch
+from reproduce.errors import ConfigError, LostError
 
 # renamed in torch 2.14; the old name warns there
 all_gather_into = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
@@ -20,8 +23,10 @@ class Comm:
 
     `allreduce` says how `reduce_` sums gradients: "flat", one allreduce over all processes, or "two_stage" as the team
     did (facts e): a reduce-scatter within the node, an allreduce of each process's part across the nodes, and an
-    all-gather within the node. A node is LOCAL_WORLD_SIZE consecutive ranks. `timeout` (seconds) bounds every
-    collective. Raises `ConfigError` if two stages are asked for and the nodes do not hold equally many processes.
+    all-gather within the node. A node is LOCAL_WORLD_SIZE consecutive ranks. After `timeout` seconds of waiting for
+    the others `watch` ends this process; should it fail, the collectives do after twice as long. Raises `ConfigError`
+    if two stages are asked for and the nodes do not hold equally many processes; collectives raise `LostError` if
+    another process has died.
     """
 
     def __init__(self, device: torch.device, allreduce: str = "flat", timeout: float = 300.0):
@@ -30,6 +35,7 @@ class Comm:
         self.node_size = min(int(os.environ.get("LOCAL_WORLD_SIZE", 1)), self.world_size)
         self.device = device
         self.two_stage = allreduce == "two_stage"
+        self.watch: NoWatch | Watch = NoWatch()
         if self.world_size == 1:
             return
         if self.two_stage and self.world_size % self.node_size:
@@ -37,9 +43,14 @@ class Comm:
                 f"communication.allreduce = 'two_stage': {self.world_size} processes are not whole nodes of "
                 f"{self.node_size}: start equally many on each node, or use 'flat'"
             )
-        dist.init_process_group(
-            "nccl" if device.type == "cuda" else "gloo", timeout=datetime.timedelta(seconds=timeout)
-        )
+        limit = datetime.timedelta(seconds=timeout)
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        with self.others("the start of all processes"):
+            store, _, _ = next(dist.rendezvous("env://", timeout=limit))
+            dist.init_process_group(
+                backend, store=store, rank=self.rank, world_size=self.world_size, timeout=2 * limit
+            )
+        self.watch = Watch(store, self.rank, self.world_size, timeout)
         if self.two_stage:
             self._node, _ = dist.new_subgroups(self.node_size)
             peers = [list(range(local, self.world_size, self.node_size)) for local in range(self.node_size)]
@@ -49,6 +60,21 @@ class Comm:
     def multiple(self) -> int:
         """`reduce_` needs tensors whose length is a multiple of this: whole 128-byte lines for each of the node."""
         return 32 * self.node_size if self.two_stage else 1
+
+    @contextlib.contextmanager
+    def others(self, what: str) -> Iterator[None]:
+        """Around everything that waits for other processes; `what` is the same in all. Raises `LostError`."""
+        try:
+            with self.watch.waiting(what):
+                yield
+        except RuntimeError as error:
+            if self.world_size == 1:
+                raise
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise LostError(
+                f"rank {self.rank} lost another process while it waited for {what} ({reason}): run the same command "
+                "again to go on from the last checkpoint"
+            ) from error
 
     def reduce_(self, flat: torch.Tensor) -> None:
         """Sum a one-dimensional tensor of gradients over all processes, in place, by the configured algorithm."""
@@ -65,7 +91,8 @@ class Comm:
     def sum_(self, tensor: torch.Tensor) -> torch.Tensor:
         """Sum over processes, in place; returns `tensor`."""
         if self.world_size > 1:
-            dist.all_reduce(tensor)
+            with self.others("a sum over all processes"):
+                dist.all_reduce(tensor)
         return tensor
 
     def gather(self, row: torch.Tensor) -> torch.Tensor:
@@ -73,13 +100,15 @@ class Comm:
         if self.world_size == 1:
             return row[None]
         table = row.new_empty(self.world_size * row.numel())
-        all_gather_into(table, row.reshape(-1).contiguous())
+        with self.others("a table of all processes"):
+            all_gather_into(table, row.reshape(-1).contiguous())
         return table.view(self.world_size, *row.shape)
 
     def broadcast_(self, tensor: torch.Tensor, root: int) -> torch.Tensor:
         """Copy the root's values to every process, in place; returns `tensor`."""
         if self.world_size > 1:
-            dist.broadcast(tensor, root)
+            with self.others(f"what rank {root} sends"):
+                dist.broadcast(tensor, root)
         return tensor
 
     def broadcast_bytes(self, data: bytes | None) -> bytes | None:
@@ -107,9 +136,20 @@ class Comm:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         if self.world_size > 1:
-            dist.barrier()
+            with self.others("all processes to get here"):
+                dist.barrier()
+
+    def union(self, numbers: set[int]) -> list[int]:
+        """The numbers that any process has, in rising order, on every process."""
+        if self.world_size == 1:
+            return sorted(numbers)
+        sets: list[set[int]] = [set()] * self.world_size
+        with self.others("the union of all processes"):
+            dist.all_gather_object(sets, numbers)
+        return sorted(set().union(*sets))
 
     def close(self) -> None:
+        self.watch.close()
         if self.world_size > 1 and dist.is_initialized():
             dist.destroy_process_group()
 

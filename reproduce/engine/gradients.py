@@ -108,7 +108,8 @@ class Gradients:
         self._armed = False
         while self._next < len(self.groups):
             self._send()
-        self._sender.wait()
+        with self.comm.others("the gradients of an update"):
+            self._sender.wait()
 
     def _sum(self, number: int) -> None:
         flat, wire = self._slices[number]

@@ -17,102 +17,111 @@ import torch
 
 from reproduce import config as configs
 from reproduce.config import Config
+from reproduce.engine.checkpoint import Checkpoints, unpack
 from reproduce.engine.comm import Comm, pick_device
 from reproduce.engine.data.loader import Loader, open_loader
 from reproduce.engine.environment import compute_precision, describe
+from reproduce.engine.header import hyper_parameters, submission
 from reproduce.engine.model import weights_sha256
-from reproduce.engine.progress import Progress, Tick
-from reproduce.engine.schedule import Schedule
+from reproduce.engine.progress import Tick
+from reproduce.engine.record import Record, Snapshot
 from reproduce.engine.trainer import Trainer
-from reproduce.errors import EXIT_USER_ERROR, DataError, TrainingError, UserError, command
-from reproduce.events import CONFIG, ENVIRONMENT, RESULT, Event, LogWriter, end, log_path, point, start
+from reproduce.engine.wishes import Wishes
+from reproduce.errors import ConfigError, DataError, Preempted, TrainingError, UserError, command, say
+from reproduce.events import ENVIRONMENT, RESULT, RESUMED, Event, end, point, start
 
 
-def train(config: Config, seed: int, data: Path, comm: Comm, backend: str = "auto") -> Iterator[Event | Tick]:
-    """Run a config from the first update to the last evaluation, yielding MLPerf events and progress ticks.
+def train(
+    config: Config, seed: int, data: Path, comm: Comm, backend: str = "auto", wishes: Wishes | None = None,
+    resume: dict | None = None,
+) -> Iterator[Event | Tick | Snapshot]:  # fmt: skip
+    """Run a config from the first update, or from a snapshot's state, to the last evaluation.
 
-    The clock of the run is run_start to run_stop: it includes opening the data and all evaluations, and excludes
-    process start, building the network and its initialisation (init_start to init_stop). What is timed is preceded
-    and followed by a device and process barrier. A `UserError` inside ends the log with status "aborted".
+    Yields MLPerf events, a tick per update, and a snapshot when `wishes` say so and at the very end. The clock of the
+    run is run_start to run_stop: it includes opening the data and all evaluations, and excludes process start,
+    building the network and its initialisation (init_start to init_stop). What is timed is preceded and followed by a
+    device and process barrier. A `UserError` inside ends the log with status "aborted"; `Preempted` does not end it.
     """
-    yield from _header(config)
-    yield start("init_start")
+    if not resume:
+        yield from submission(config)
+        yield start("init_start")
     precision = compute_precision(config, comm.device)
-    trainer = Trainer(config, seed, comm, precision)
-    yield from _hyper_parameters(config, seed, comm)
+    trainer = Trainer(config, seed, comm, precision, wishes)
+    if resume:
+        trainer.load_state(resume)
+    else:
+        yield from hyper_parameters(config, seed, comm)
     comm.synchronise()
-    yield end("init_stop")
-    yield start("run_start")
+    if not resume:
+        yield end("init_stop")
+        yield start("run_start")
     try:
         loader = open_loader(config, data, seed, trainer.workers, comm.rank, comm.world_size, comm.device, backend)
-        yield point(ENVIRONMENT, describe(config, comm, precision, loader.backend))
-        for epoch in range(config.schedule.epochs):
-            yield from _epoch(trainer, loader, epoch)
-            if loader.has_accuracy and config.evaluates_after(epoch + 1):
-                yield from _evaluation(trainer, loader, epoch + 1)
+        environment = describe(config, comm, precision, loader.backend)
+        environment |= {"startup": trainer.startup, "gradient_groups": trainer.gradients.table()}
+        if resume:
+            loader.mark_bad(resume["bad"])
+            yield point(RESUMED, environment, update=trainer.update, epoch_num=trainer.epoch + 1)
+        else:
+            yield point(ENVIRONMENT, environment)
+        while trainer.epoch < config.schedule.epochs:
+            yield from _epoch(trainer, loader, resumed=bool(resume))
+            resume = None
+            if loader.has_accuracy and config.evaluates_after(trainer.epoch):
+                yield from _evaluation(trainer, loader)
+        bad = _bad(trainer, loader)
         loader.close()
     except (DataError, TrainingError) as error:
         yield end("run_stop", status="aborted", reason=str(error))
         raise
     comm.synchronise()
-    stopped = time.time_ns()  # the clock stops here; hashing the weights is not part of the run
-    result = {"updates": trainer.update, "weights_sha256": weights_sha256(trainer.model), "skipped": loader.skipped}
+    stopped = time.time_ns()  # the clock stops here; hashing the weights and the last checkpoint are not of the run
+    result = {"updates": trainer.update, "weights_sha256": weights_sha256(trainer.model), "skipped": sum(map(len, bad))}
     yield Event(RESULT, result, at=stopped)
     yield Event("run_stop", None, {"status": "success"}, "INTERVAL_END", at=stopped)
+    yield _snapshot(trainer, bad)
+    trainer.gradients.close()
 
 
-def _epoch(trainer: Trainer, loader: Loader, epoch: int) -> Iterator[Event | Tick]:
-    config, first = trainer.config, trainer.update
+def _epoch(trainer: Trainer, loader: Loader, resumed: bool) -> Iterator[Event | Tick | Snapshot]:
+    config, epoch = trainer.config, trainer.epoch
     trainer.comm.synchronise()
-    yield start("epoch_start", epoch_num=epoch + 1)
-    loss = yield from trainer.train_epoch(loader, epoch)
+    if not (resumed and trainer.losses):  # else the log has it
+        yield start("epoch_start", epoch_num=epoch + 1)
+    for tick in trainer.train_epoch(loader):
+        yield tick
+        if trainer.stop_due or trainer.save_due:
+            yield _snapshot(trainer, _bad(trainer, loader))
+        if trainer.stop_due:
+            raise Preempted(
+                f"{config.path}: stopped as asked after update {tick.update} of {tick.total}, with a checkpoint: run "
+                "the same command again to go on"
+            )
+    loss = trainer.end_epoch()
     trainer.comm.synchronise()
-    images = (trainer.update - first) * config.global_batch(epoch)
-    yield end("epoch_stop", epoch_num=epoch + 1, images=images, updates=trainer.update - first, train_loss=loss)
+    updates = config.epoch_updates()[epoch]
+    images = updates * config.global_batch(epoch)
+    yield end("epoch_stop", epoch_num=epoch + 1, images=images, updates=updates, train_loss=loss)
 
 
-def _evaluation(trainer: Trainer, loader: Loader, epoch: int) -> Iterator[Event]:
+def _evaluation(trainer: Trainer, loader: Loader) -> Iterator[Event]:
     trainer.comm.synchronise()
-    yield start("eval_start", epoch_num=epoch)
+    yield start("eval_start", epoch_num=trainer.epoch)
     correct, images = trainer.evaluate(loader)
-    yield point("eval_accuracy", correct / images, epoch_num=epoch, correct=correct, images=images)
-    yield end("eval_stop", epoch_num=epoch)
+    yield point("eval_accuracy", correct / images, epoch_num=trainer.epoch, correct=correct, images=images)
+    yield end("eval_stop", epoch_num=trainer.epoch)
 
 
-def _header(config: Config) -> Iterator[Event]:
-    yield point("cache_clear", False, comment="the page cache is left as it is")
-    yield point("submission_benchmark", "resnet")
-    yield point("submission_division", "open")
-    yield point("submission_org", "reproduction of arXiv 1903.12650")
-    yield point("submission_platform", "see reproduce_environment")
-    yield point("submission_status", "research")
-    sources = {key: [source.kind, source.ref] for key, source in config.sources.items()}
-    about = {"name": config.run.name, "title": config.run.title, "tier": config.run.tier}
-    about |= {"scales_down": config.run.scales_down, "hash": config.hash, "recipe": config.recipe(), "sources": sources}
-    yield point(CONFIG, about)
+def _bad(trainer: Trainer, loader: Loader) -> list[list[int]]:
+    """The corrupt images of both splits that any process has met and left out, by number."""
+    if trainer.config.data.corrupt_images != "skip":
+        return [[], []]
+    return [trainer.comm.union(bad) for bad in loader.bad]
 
 
-def _hyper_parameters(config: Config, seed: int, comm: Comm) -> Iterator[Event]:
-    """The keys the MLPerf rules ask for, with the values in force (open division: they need not be the rules')."""
-    o, s, schedule = config.optimizer, config.schedule, Schedule.of(config)
-    adaptive = o.trust_coefficient is not None
-    yield point("seed", seed)
-    yield point("global_batch_size", config.global_batch())
-    yield point("gradient_accumulation_steps", config.batch.workers // comm.world_size)
-    yield point("model_bn_span", config.local_batch(0))
-    yield point("train_samples", config.data.train_images)
-    yield point("eval_samples", config.data.val_images)
-    yield point("opt_name", "lars" if adaptive else "sgd")
-    prefix = "lars_opt" if adaptive else "sgd_opt"
-    yield point(f"{prefix}_base_learning_rate", s.peak_lr)
-    yield point(f"{prefix}_end_learning_rate", s.peak_lr * s.end_lr_ratio)
-    yield point(f"{prefix}_learning_rate_decay_poly_power", schedule.power)
-    yield point(f"{prefix}_learning_rate_decay_steps", schedule.decay_updates)
-    yield point(f"{prefix}_learning_rate_warmup_epochs", s.warmup_epochs)
-    yield point(f"{prefix}_momentum", o.momentum)
-    yield point(f"{prefix}_weight_decay", o.weight_decay)
-    if adaptive:
-        yield point("lars_epsilon", o.epsilon)
+def _snapshot(trainer: Trainer, bad: list[list[int]]) -> Snapshot:
+    state = trainer.state()
+    return Snapshot(state | {"bad": bad} if state else None, trainer.update)
 
 
 @command
@@ -124,6 +133,12 @@ def main(argv=None) -> None:
     parser.add_argument("--out", type=Path, default=Path("results/quick"), help="results folder")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--backend", choices=("auto", "dali", "torchvision"), default="auto", help="data back-end")
+    parser.add_argument("--checkpoint-every", type=float, default=0.0, metavar="SECONDS", help="0 (default): only at "
+        "the end, and when SIGTERM or SIGUSR1 asks to stop")  # fmt: skip
+    parser.add_argument("--keep", type=int, default=2, metavar="K", help="checkpoints to keep (default: 2)")
+    parser.add_argument("--restart", action="store_true", help="from the beginning, whatever checkpoints there are")
+    parser.add_argument("--timeout", type=float, default=300.0, metavar="SECONDS", help="how long a process waits for "
+        "the others before it ends the run (default: 300)")  # fmt: skip
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a value")
     args = parser.parse_args(argv)
     try:
@@ -133,29 +148,35 @@ def main(argv=None) -> None:
             raise
         # Most errors strike every process alike. The first speaks and leaves at once, which makes the launcher end the
         # others before they repeat it; an error of one process alone is still said, a little later.
-        time.sleep(5.0 if int(os.environ["RANK"]) else 0.0)
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        os._exit(EXIT_USER_ERROR)
+        first, preempted = os.environ["RANK"] == "0", isinstance(error, Preempted)
+        if not first and not preempted:
+            time.sleep(5.0)
+        if first or not preempted:
+            say(error)
+        os._exit(error.exit_code)
 
 
 def run(args: argparse.Namespace) -> None:
     """One process of a run, with its sinks; raises `UserError`."""
+    if args.keep < 1 or args.checkpoint_every < 0 or args.timeout <= 0:
+        raise ConfigError("--keep must be at least 1, --checkpoint-every at least 0 and --timeout above 0")
     config = configs.load(args.config, args.set)
-    comm = Comm(pick_device(args.device))
+    comm = Comm(pick_device(args.device), config.communication.allreduce, args.timeout)
     if comm.device.type == "cpu":
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))
         torch.set_flush_denormal(True)  # momenta of silent channels decay into denormals, 50x slower on CPUs
+    wishes = Wishes(args.checkpoint_every if comm.rank == 0 else 0.0)
+    wishes.heed_signals()
+    folder = args.out / "checkpoints" / config.run.name / f"seed_{args.seed}"
     try:
-        sinks = []
-        if comm.rank == 0:
-            sinks = [
-                LogWriter(log_path(args.out, config.run.name, args.seed)),
-                Progress(f"{config.run.name} #{args.seed}"),
-            ]
-        for event in train(config, args.seed, args.data, comm, args.backend):
-            for sink in sinks:
-                if isinstance(event, Event) or isinstance(sink, Progress):
-                    sink(event)
+        record = Record(config, args.seed, args.out, Checkpoints(folder, args.keep)) if comm.rank == 0 else None
+        found = comm.broadcast_bytes(record.resume() if record and not args.restart else None)
+        resume = unpack(found) if found else None
+        if record:
+            record.open(resume)
+        for event in train(config, args.seed, args.data, comm, args.backend, wishes, resume):
+            if record:
+                record(event)
     finally:
         comm.close()
 

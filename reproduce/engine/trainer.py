@@ -10,30 +10,35 @@ from reproduce.config import Config
 from reproduce.engine.comm import Comm
 from reproduce.engine.data.loader import Chunk, Loader
 from reproduce.engine.evaluation import evaluate
-from reproduce.engine.gradients import LOSS, make_gradients
+from reproduce.engine.gradients import LOSS, SAVE, STOP, make_gradients
 from reproduce.engine.lars import Constants, Lars, split_parameters
 from reproduce.engine.model import build_model
 from reproduce.engine.progress import Tick
 from reproduce.engine.schedule import Schedule
-from reproduce.engine.start import start_equal
+from reproduce.engine.start import check_equal, start_equal
+from reproduce.engine.wishes import Wishes
 from reproduce.engine.workers import WorkerStatistics, worker_range
-from reproduce.errors import ConfigError, TrainingError
+from reproduce.errors import CheckpointError, ConfigError, TrainingError
 
 AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-LOSS_CHECK_EVERY = {"cpu": 1, "cuda": 16}  # updates; reading a loss makes the host wait for a GPU
 
 
 class Trainer:
-    """Weights, workers, schedules and optimizer of one process. `update` counts the updates taken so far."""
+    """Weights, workers, schedules and optimizer of one process.
 
-    def __init__(self, config: Config, seed: int, comm: Comm, precision: str):
-        """Raises `ConfigError` if the workers do not divide evenly over the processes."""
+    `update` counts the updates taken so far, `epoch` is the zero-based one under way, and `losses` holds the mean loss
+    of each of its updates so far. `save_due` and `stop_due` say that some process wished for it; see `wishes`.
+    """
+
+    def __init__(self, config: Config, seed: int, comm: Comm, precision: str, wishes: Wishes | None = None):
+        """Raises `ConfigError` if the workers do not divide evenly over the processes, `TrainingError` if the
+        processes do not start from equal weights."""
         if config.batch.workers % comm.world_size:
             raise ConfigError(
                 f"{config.path}: batch.workers = {config.batch.workers} is not divisible by "
                 f"{comm.world_size} processes: choose a number of processes that divides it"
             )
-        self.config, self.comm = config, comm
+        self.config, self.seed, self.comm, self.wishes = config, seed, comm, wishes or Wishes()
         self.workers = worker_range(config.batch.workers, comm.rank, comm.world_size)
         self.model = build_model(config)
         self.startup = start_equal(self.model, seed, comm, config.communication.initialisation)
@@ -45,7 +50,11 @@ class Trainer:
         classes = config.data.classes
         # MXNet gives alpha / (K - 1) to each other class, PyTorch eps / K to every class: eps = alpha K / (K - 1).
         self.smoothing = config.optimizer.label_smoothing * classes / (classes - 1) if classes > 1 else 0.0
-        self.update = 0
+        self.update, self.epoch = 0, 0
+        self.losses: list[torch.Tensor] = []
+        self.save_due = self.stop_due = False
+
+    # ---- an update ------------------------------------------------------------------------------------------------
 
     def accumulate(self, chunk: Chunk) -> None:
         """Add the gradient sums of a chunk's workers: one pass, batch norm over each local batch by itself."""
@@ -53,49 +62,125 @@ class Trainer:
         self.gradients.begin_pass(chunk.last)
         logits = self.gradients.network(chunk.images).float()
         loss = F.cross_entropy(logits, chunk.labels, label_smoothing=self.smoothing, reduction="sum")
-        self.gradients.controls[LOSS] += loss.detach()  # before backward, which may send it
+        controls = self.gradients.controls  # complete before backward, which may send them
+        controls[LOSS] += loss.detach()
+        if chunk.last and self.wishes.save:
+            controls[SAVE] += 1
+        if chunk.last and self.wishes.stop:
+            controls[STOP] += 1
         (loss * self.config.precision.loss_scale).backward()
 
     def apply(self, global_batch: int) -> torch.Tensor:
-        """Finish the sum over processes and take the update. Returns the mean loss over the global batch, 0-d."""
+        """Finish the sum over processes and take the update.
+
+        Returns float32 [CONTROLS]: the mean loss over the global batch, and how many processes wish to save, to stop.
+        """
         self.statistics.end_update()
         self.gradients.wait()
-        loss = self.gradients.controls[LOSS] / global_batch
+        outcome = self.gradients.controls.clone()
+        outcome[LOSS] /= global_batch
         i, s = self.update, self.schedule
         scale = self.gradients.scale / (global_batch * self.config.precision.loss_scale)
         self.optimizer.step(s.lr(i), s.weight_decay_at(i), s.momentum(i), scale)
         self.gradients.zero()
         self.update += 1
-        return loss
+        return outcome
 
-    def train_epoch(self, loader: Loader, epoch: int) -> Iterator[Tick]:
-        """The updates of a zero-based epoch. Returns its mean loss; raises `TrainingError` on a non-finite one."""
+    # ---- an epoch -------------------------------------------------------------------------------------------------
+
+    def train_epoch(self, loader: Loader) -> Iterator[Tick]:
+        """The updates that the epoch under way still needs; raises `TrainingError` on a non-finite loss."""
         self.model.train()
-        global_batch = self.config.global_batch(epoch)
-        check_every, losses = LOSS_CHECK_EVERY[self.comm.device.type], []
-        chunks, updates = loader.train_epoch(epoch), self.config.epoch_updates()[epoch]
-        for update in range(updates):
+        epoch, updates = self.epoch, self.config.epoch_updates()[self.epoch]
+        global_batch, check_every = self.config.global_batch(epoch), self._check_every()
+        first, outcomes = len(self.losses), []
+        chunks = loader.train_epoch(epoch, first)
+        for done in range(first + 1, updates + 1):
+            self.comm.watch.doing(f"update {self.update} of {self.schedule.total}")
             with self.autocast:
                 for chunk in chunks:
                     self.accumulate(chunk)
                     if chunk.last:
                         break
             lr = self.schedule.lr(self.update)
-            losses.append(self.apply(global_batch))
-            if len(losses) % check_every == 0 or update + 1 == updates:
-                self._check_finite(losses, check_every)
+            outcomes.append(self.apply(global_batch))
+            self.losses.append(outcomes[-1][LOSS])
+            if len(outcomes) == check_every or done == updates:
+                self._check(outcomes)
+                outcomes.clear()
             yield Tick(epoch + 1, self.update, self.schedule.total, global_batch, lr)
-        return torch.stack(losses).mean().item()
 
-    def _check_finite(self, losses: list[torch.Tensor], window: int) -> None:
-        recent = torch.stack(losses[-window:]).tolist()
-        for i, loss in enumerate(recent, self.update - len(recent)):
-            if not math.isfinite(loss):
+    def end_epoch(self) -> float:
+        """Close the epoch under way; returns its mean loss."""
+        loss = torch.stack(self.losses).mean().item()
+        self.epoch, self.losses = self.epoch + 1, []
+        return loss
+
+    def _check_every(self) -> int:
+        """Updates between looks at the outcomes, the same in all processes.
+
+        Looking makes the host wait for a GPU. With the paper's one worker per GPU that is every 16 updates, under a
+        second; a process of 16 workers or more works long enough on an update to look each time.
+        """
+        if self.comm.device.type == "cpu":
+            return 1
+        return max(1, 16 // len(self.workers))
+
+    def _check(self, outcomes: list[torch.Tensor]) -> None:
+        recent = torch.stack(outcomes).tolist()
+        for i, outcome in enumerate(recent, self.update - len(recent)):
+            if not math.isfinite(outcome[LOSS]):
                 raise TrainingError(
-                    f"{self.config.path}: loss is {loss} at update {i} of {self.schedule.total} "
+                    f"{self.config.path}: loss is {outcome[LOSS]} at update {i} of {self.schedule.total} "
                     f"(learning rate {self.schedule.lr(i):.4g}): lower schedule.peak_lr or lengthen the warm-up"
                 )
+        self.save_due = any(outcome[SAVE] for outcome in recent)
+        self.stop_due = any(outcome[STOP] for outcome in recent)
 
     def evaluate(self, loader: Loader) -> tuple[int, int]:
         """(correct, images) over the whole validation set, by the statistics `batch.bn_eval` names."""
+        self.comm.watch.doing(f"the evaluation after epoch {self.epoch}")
         return evaluate(self, loader, self.config.batch.bn_eval)
+
+    # ---- checkpoints ----------------------------------------------------------------------------------------------
+
+    def state(self) -> dict | None:
+        """Everything a run needs to go on from here, on rank 0; None elsewhere. All processes call it together.
+
+        No state of any random generator is in it, of any worker: shuffles, crops, flips and initial weights are pure
+        functions of the seed and of where in the run they are needed. The place in the data is (epoch, updates of it).
+        """
+        self.save_due = False
+        self.wishes.saved()
+        statistics = self.statistics.rows(self.comm)
+        if self.comm.rank:
+            return None
+        return {
+            "config_hash": self.config.hash, "seed": self.seed, "update": self.update, "epoch": self.epoch,
+            "losses": torch.stack(self.losses).cpu() if self.losses else torch.empty(0),
+            "weights": {name: p.detach().cpu() for name, p in self.model.named_parameters()},
+            "momenta": {name: v.cpu() for name, v in self._momenta().items()},
+            "statistics": statistics,
+        }  # fmt: skip
+
+    @torch.no_grad()
+    def load_state(self, state: dict) -> None:
+        """Go on from a `state`, of any number of processes. Raises `CheckpointError` if it is of another run."""
+        theirs, ours = (state.get("config_hash"), state.get("seed")), (self.config.hash, self.seed)
+        if theirs != ours:
+            raise CheckpointError(
+                f"{self.config.path}: the checkpoint is of recipe {theirs[0]} with seed {theirs[1]}, not of {ours[0]} "
+                f"with seed {ours[1]}: give the config and seed it was made with, or start afresh with --restart"
+            )
+        for name, p in self.model.named_parameters():
+            p.copy_(state["weights"][name])
+        for name, v in self._momenta().items():
+            v.copy_(state["momenta"][name])
+        self.statistics.load_rows(state["statistics"])
+        self.update, self.epoch = state["update"], state["epoch"]
+        self.losses = list(state["losses"].to(self.comm.device))
+        check_equal(self.model, self.comm)
+
+    def _momenta(self) -> dict[str, torch.Tensor]:
+        names = {id(p): name for name, p in self.model.named_parameters()}
+        return {names[id(p)]: v for p, v in zip(self.optimizer.parameters, self.optimizer.momenta, strict=True)}

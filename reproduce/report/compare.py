@@ -69,7 +69,8 @@ def library(m: Measurement) -> str:
 def time_cell(m: Measurement) -> str:
     """run_start to run_stop. A run that emulates workers says so: its time is nobody's time-to-accuracy."""
     if m.seconds is None:
-        return m.missing or f"missing (timed on {len(m.hardware)} kinds of hardware)"
+        why = "interrupted and resumed" if m.interrupted else f"timed on {len(m.hardware)} kinds of hardware"
+        return m.missing or f"missing ({why})"
     return f"{duration(m.seconds.mean)}" + (" (emulated)" if m.emulated else "")
 
 

@@ -86,8 +86,10 @@ class Measurement:
 
     @property
     def seconds(self) -> Spread | None:
-        """run_start to run_stop. None over different hardware: an average of two machines times neither."""
-        return Spread(tuple(log.run_seconds for log in self.logs)) if len(self.hardware) == 1 else None
+        """run_start to run_stop. None if a run was interrupted, for what lay between is in it, and over different
+        hardware: an average of two machines times neither."""
+        timed = len(self.hardware) == 1 and not self.interrupted
+        return Spread(tuple(log.run_seconds for log in self.logs)) if timed else None
 
     @property
     def images_per_second(self) -> Spread | None:
@@ -103,6 +105,11 @@ class Measurement:
     @property
     def devices(self) -> tuple[int, ...]:
         return tuple(sorted({int(log.environment.get("devices", 0)) for log in self.logs}))
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a run was stopped and resumed on the way: its accuracy counts, its elapsed time does not."""
+        return any(log.interruptions for log in self.logs)
 
     @property
     def emulated(self) -> bool:

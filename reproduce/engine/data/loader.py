@@ -6,7 +6,7 @@ DALI and torchvision execute the same windows and flips on the same images; thei
 
 import importlib.util
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,9 +102,14 @@ class Loader:
         return self._backend.name
 
     @property
-    def skipped(self) -> int:
-        """Corrupt files met and left out so far; above zero only with corrupt_images = "skip"."""
-        return len(self._train.bad) + len(self._val.bad)
+    def bad(self) -> tuple[set[int], set[int]]:
+        """Numbers of the corrupt files of train/ and val/ met so far; empty unless corrupt_images = "skip"."""
+        return set(self._train.bad), set(self._val.bad)  # copies: the thread that reads ahead may find another
+
+    def mark_bad(self, bad: Sequence[Iterable[int]]) -> None:
+        """Count as met what an earlier part of the run met. The batches are the same with and without."""
+        self._train.bad.update(bad[0])
+        self._val.bad.update(bad[1])
 
     def train_epoch(self, epoch: int, first_update: int = 0) -> Iterator[Chunk]:
         """The chunks of a zero-based epoch, from an update on. Raises `DataError` for a corrupt image."""

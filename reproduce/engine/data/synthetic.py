@@ -15,7 +15,7 @@ class SyntheticLoader:
 
     has_accuracy = False
     backend = "synthetic"
-    skipped = 0
+    bad: tuple[set[int], set[int]] = (set(), set())
 
     def __init__(self, config, seed, workers, rank, world_size, device, max_images_per_chunk):
         data, self._plan, self._workers = config.data, Plan.of(config, seed), workers
@@ -42,6 +42,9 @@ class SyntheticLoader:
         for first in range(0, len(self._val_share), self._max_images):
             numbers = np.array(self._val_share[first : first + self._max_images])
             yield self._images[: len(numbers)], self._labels[: len(numbers)], numbers
+
+    def mark_bad(self, bad) -> None:
+        """Nothing here can be corrupt."""
 
     def close(self) -> None:
         """Holds nothing open."""

@@ -1,0 +1,69 @@
+"""What a run leaves behind, kept by rank 0: its log, its checkpoints, and a line that shows its progress."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from reproduce.config import Config
+from reproduce.engine.checkpoint import Checkpoints, unpack
+from reproduce.engine.progress import Progress, Tick
+from reproduce.events import Event, LogWriter, log_path, read_log
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A point from which the run can go on. Not part of the log."""
+
+    state: dict | None  # `Trainer.state` and what the loader found; None on ranks other than 0
+    update: int
+
+
+class Record:
+    """The sink of a run's events, ticks and snapshots.
+
+    A checkpoint holds the log up to its own point, so a resumed run has one log without gaps or repetitions.
+    """
+
+    def __init__(self, config: Config, seed: int, out: Path, checkpoints: Checkpoints):
+        self._config, self._seed, self._checkpoints = config, seed, checkpoints
+        self._path = log_path(out, config.run.name, seed)
+        self._progress = Progress(f"{config.run.name} #{seed}")
+        self._log: LogWriter | None = None
+
+    def resume(self) -> bytes | None:
+        """The newest intact checkpoint of this very run; None if it is complete already or has none.
+
+        Says on stderr what was passed over: damaged files, and checkpoints of another recipe.
+        """
+        log = read_log(self._path)
+        if log.complete and log.config.get("hash") == self._config.hash:
+            return None  # asked to run again
+        found = self._checkpoints.newest()
+        for complaint in self._checkpoints.complaints:
+            print(f"warning: {complaint}", file=sys.stderr, flush=True)
+        if not found:
+            return None
+        state = unpack(found[0])
+        if (state.get("config_hash"), state.get("seed")) != (self._config.hash, self._seed):
+            print(
+                f"warning: {self._checkpoints.folder}: its checkpoints are of recipe {state.get('config_hash')}, and "
+                f"{self._config.path} is now {self._config.hash}: the run begins anew",
+                file=sys.stderr, flush=True,
+            )  # fmt: skip
+            return None
+        return found[0]
+
+    def open(self, resume: dict | None) -> None:
+        """Begin the log, or go on with that of a checkpoint's state. Raises `LogError`."""
+        self._log = LogWriter(self._path, resume["log"] if resume else "")
+        if resume:
+            print(f"{self._config.run.name} #{self._seed}  resumed after update {resume['update']}", file=sys.stderr)
+
+    def __call__(self, item: Event | Tick | Snapshot) -> None:
+        """Raises `LogError` or `CheckpointError`, as after a full disk."""
+        if isinstance(item, Snapshot):
+            self._checkpoints.save(item.state | {"log": self._log.text()}, item.update)
+            return
+        if isinstance(item, Event):
+            self._log(item)
+        self._progress(item)
