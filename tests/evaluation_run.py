@@ -26,6 +26,8 @@ class Images:
     So statistics differ between workers, and which of them evaluate shows in the count.
     """
 
+    has_accuracy = True
+
     def __init__(self, config, workers: range, rank: int = 0, world_size: int = 1, chunk: int = 24):
         self.config, self.workers, self.chunk = config, workers, chunk
         self.val_share = share(config.data.val_images, rank, world_size)

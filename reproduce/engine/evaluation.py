@@ -76,7 +76,7 @@ def recalibrate(trainer: "Trainer", loader: Loader) -> torch.Tensor:
     means, and the mean of their (biased) variances plus the variance of their means. One collective.
     """
     statistics, config = trainer.statistics, trainer.config
-    epoch = _epoch_trained(config, trainer.update)
+    epoch = epoch_trained(config, trainer.update)
     updates = min(config.batch.recalibration_updates, config.epoch_updates()[epoch])
     trainer.model.train()
     sums = 0.0
@@ -92,7 +92,7 @@ def recalibrate(trainer: "Trainer", loader: Loader) -> torch.Tensor:
     return torch.stack([mean, var + (square - mean.square()).clamp_(min=0)]).float()
 
 
-def _epoch_trained(config: Config, update: int) -> int:
+def epoch_trained(config: Config, update: int) -> int:
     """The zero-based epoch that the last of the first `update` updates belongs to; 0 before the first."""
     ends = itertools.accumulate(config.epoch_updates())
     return next(epoch for epoch, end in enumerate(ends) if update <= end)

@@ -1,0 +1,103 @@
+"""Evaluates a checkpoint with each of the four sets of batch-norm statistics; `evaluation` says what they are.
+
+    python -m reproduce.engine.evaluate paper_configs/quick/headline_b800_w20.toml --checkpoint DIR --data DIR
+
+One process is enough, whatever number wrote the checkpoint. The config must be the run's own, overrides included.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from reproduce import config as configs
+from reproduce.engine import checkpoint
+from reproduce.engine.comm import Comm, pick_device
+from reproduce.engine.data.loader import Loader, open_loader
+from reproduce.engine.environment import compute_precision
+from reproduce.engine.evaluation import epoch_trained, evaluate
+from reproduce.engine.trainer import Trainer
+from reproduce.errors import CheckpointError, DataError, command
+from reproduce.recipe import BN_EVAL
+
+
+class Row(NamedTuple):
+    """What one set of statistics classifies."""
+
+    bn_eval: str
+    correct: int
+    images: int
+    chosen: bool  # the config evaluates with this one
+
+
+def four_ways(trainer: Trainer, loader: Loader) -> list[Row]:
+    """A row for each of `recipe.BN_EVAL`. Raises `DataError` for data without true labels or with images missing."""
+    if not loader.has_accuracy:
+        raise DataError(f"{trainer.config.path}: data.dataset = 'synthetic': noise has no accuracy to evaluate")
+    return [Row(how, *evaluate(trainer, loader, how), how == trainer.config.batch.bn_eval) for how in BN_EVAL]
+
+
+def table(rows: list[Row]) -> str:
+    lines = [f"{'bn_eval':<13}{'correct':>10}{'images':>10}{'top-1':>10}"]
+    for row in rows:
+        mark = "  <- the config's" if row.chosen else ""
+        lines.append(f"{row.bn_eval:<13}{row.correct:>10,}{row.images:>10,}{row.correct / row.images:>10.2%}{mark}")
+    return "\n".join(lines)
+
+
+def header(trainer: Trainer, seed: int, precision: str) -> str:
+    config = trainer.config
+    data = f"{config.data.dataset}, {config.data.val_images:,} validation images"
+    epoch = epoch_trained(config, trainer.update) + 1
+    progress = f"update {trainer.update:,} of {config.total_updates:,}, epoch {epoch} of {config.schedule.epochs}"
+    return (
+        f"{config.run.name}, config {config.hash}, seed {seed}: {progress}\n"
+        f"{config.batch.workers:,} workers; {data}; {precision} on {trainer.comm.device.type}"
+    )
+
+
+def saved_state(path: Path) -> dict:
+    """The state in a checkpoint file, or in the newest intact one of a folder. Raises `CheckpointError`."""
+    if not path.is_dir():
+        try:
+            return checkpoint.unpack(checkpoint.read(path))
+        except checkpoint.Damaged as damage:
+            raise CheckpointError(f"{path}: {damage}: take another checkpoint") from None
+    store = checkpoint.Checkpoints(path)
+    found = store.newest()
+    for complaint in store.complaints:
+        print(complaint, file=sys.stderr)
+    if found is None:
+        raise CheckpointError(f"{path}: holds no intact checkpoint: take the folder a run writes them to")
+    return checkpoint.unpack(found[0])
+
+
+@command
+def main(argv=None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m reproduce.engine.evaluate", description=__doc__.splitlines()[0])
+    parser.add_argument("config", type=Path, help="the run's file in paper_configs/")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="a checkpoint, or a folder: its newest")
+    parser.add_argument("--data", type=Path, required=True, help="folder with train/ and val/")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--backend", choices=("auto", "dali", "torchvision"), default="auto", help="data back-end")
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="as the run was given")
+    args = parser.parse_args(argv)
+    config, state = configs.load(args.config, args.set), saved_state(args.checkpoint)
+    comm, seed = Comm(pick_device(args.device)), state["seed"]
+    try:
+        precision = compute_precision(config, comm.device)
+        trainer = Trainer(config, seed, comm, precision)
+        trainer.load_state(state)
+        loader = open_loader(
+            config, args.data, seed, trainer.workers, comm.rank, comm.world_size, comm.device, args.backend
+        )
+        rows = four_ways(trainer, loader)
+        loader.close()
+    finally:
+        comm.close()
+    if comm.rank == 0:
+        print(f"{header(trainer, seed, precision)}\n\n{table(rows)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
