@@ -3,17 +3,37 @@
 import pytest
 import torch
 from evaluation_run import VAL, build
+from test_train import train
 
 from reproduce.engine import checkpoint
 from reproduce.engine.comm import Comm
-from reproduce.engine.evaluate import Row, four_ways, header, saved_state, table
+from reproduce.engine.evaluate import Row, four_ways, header, main, saved_state, table
 from reproduce.errors import CheckpointError, DataError
+from reproduce.events import log_path, read_events
 from reproduce.recipe import BN_EVAL
+
+
+@pytest.mark.parametrize("how", ["local", "recalibrated"])
+def test_a_checkpoint_of_two_processes_is_evaluated_by_one(tmp_path, capsys, how):
+    """The chosen way counts what the run logged; every way counts all images; another recipe is refused."""
+    done = train(tmp_path, processes=2, batch__bn_eval=how)
+    assert done.returncode == 0, done.stderr
+    logged = [event for _, event in read_events(log_path(tmp_path, "small", 1)) if event.key == "eval_accuracy"][-1]
+    arguments = [str(tmp_path / "small.toml"), "--data", str(tmp_path / "images"), "--device", "cpu", "--checkpoint"]
+    assert main([*arguments, str(tmp_path / "checkpoints/small/seed_1")]) == 0
+    said = capsys.readouterr().out
+    rows = {words[0]: words[1:] for words in map(str.split, said.splitlines()) if words and words[0] in BN_EVAL}
+    assert "update 6 of 6, epoch 3 of 3" in said and list(rows) == list(BN_EVAL)
+    assert rows[how][:2] == [str(logged.metadata["correct"]), "11"] and rows[how][3:] == ["<-", "the", "config's"]
+    assert all(len(row) == 3 and row[1] == "11" for name, row in rows.items() if name != how)
+    assert main([*arguments, str(tmp_path / "checkpoints/small/seed_1"), "--set", "optimizer.momentum=0.8"]) == 2
+    refused = capsys.readouterr().err
+    assert refused.startswith("error: ") and "checkpoint is of recipe" in refused and refused.count("\n") == 1
 
 
 def test_there_is_a_row_for_each_way_and_the_configs_is_marked():
     trainer, loader = build(Comm(torch.device("cpu")), 'batch.bn_eval="local"')
-    for _ in trainer.train_epoch(loader, 0):
+    for _ in trainer.train_epoch(loader):
         pass
     rows = four_ways(trainer, loader)
     assert [row.bn_eval for row in rows] == list(BN_EVAL)

@@ -83,7 +83,7 @@ def main(argv=None) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="as the run was given")
     args = parser.parse_args(argv)
     config, state = configs.load(args.config, args.set), saved_state(args.checkpoint)
-    comm, seed = Comm(pick_device(args.device)), state["seed"]
+    comm, seed = Comm(pick_device(args.device)), state.get("seed", 0)  # a state without one is refused below
     try:
         precision = compute_precision(config, comm.device)
         trainer = Trainer(config, seed, comm, precision)
