@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from data_helpers import make_config, make_folder
+from run_helpers import SLOW, finish, outcome, start, wait_for
 from worker_run import MadeUpImages, build
 
 from reproduce.engine.checkpoint import Checkpoints, unpack
@@ -22,12 +23,6 @@ from reproduce.errors import EXIT_PREEMPTED, CheckpointError
 from reproduce.events import RESUMED, log_path, read_events, read_log
 
 ROOT = Path(__file__).parents[1]
-SLOW = {  # long enough to be interrupted: 4 epochs of 40 updates
-    "data__image_size": 16, "data__eval_resize": 18, "batch__workers": 4, "batch__local_batch": 6,
-    "data__train_images": 960, "schedule__epochs": 4, "evaluation__every": 1, "evaluation__offset": 1,
-    "data__crop_area": [0.5, 1.0], "schedule__peak_lr": 0.05, "data__val_images": 11,
-    "optimizer__preset": "fujitsu_mlperf06", "optimizer__trust_coefficient": 0.01, "optimizer__epsilon": 1e-9,
-}  # fmt: skip
 
 
 # ---- the state, in one process ------------------------------------------------------------------------------------
@@ -105,37 +100,7 @@ def test_wishes_by_time_and_by_signal():
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    return make_folder(tmp_path_factory.mktemp("images") / "images", train=320)
-
-
-def start(out: Path, images: Path, processes: int, *arguments: str) -> subprocess.Popen:
-    make_config(out, **SLOW)
-    command = [sys.executable, "-m", "reproduce.engine.spawn", str(processes), str(out / "small.toml")]
-    command += ["--data", str(images), "--out", str(out), *arguments]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(command, env=env, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-
-
-def finish(child: subprocess.Popen) -> tuple[int, str]:
-    try:
-        _, err = child.communicate(timeout=120)
-    finally:
-        child.kill()
-    return child.returncode, err
-
-
-def outcome(out: Path) -> list:
-    """Everything in the log that does not depend on the clock."""
-    events = [event for _, event in read_events(log_path(out, "small", 1))]
-    kept = [(e.key, e.value, {k: v for k, v in e.metadata.items() if k not in ("file", "lineno")}) for e in events]
-    return [entry for entry in kept if entry[0] not in (RESUMED, "reproduce_environment")]
-
-
-def wait_for(path: Path, text: str) -> None:
-    give_up = time.monotonic() + 90
-    while not (path.exists() and text in path.read_text()):
-        assert time.monotonic() < give_up, f"{path} never said {text}"
-        time.sleep(0.02)
+    return make_folder(tmp_path_factory.mktemp("images") / "images", train=160)
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +193,7 @@ def test_a_complete_run_is_run_again_from_the_beginning(tmp_path, images, uninte
         assert outcome(tmp_path) == uninterrupted
     (last,) = (tmp_path / "checkpoints" / "small" / "seed_1").iterdir()
     state = unpack(Checkpoints(last.parent).newest()[0])
-    assert (state["epoch"], state["update"]) == (4, 160) and json.dumps(state["log"])
+    assert (state["epoch"], state["update"]) == (4, 80) and json.dumps(state["log"])
 
 
 def test_events_of_a_resumed_epoch_are_complete_and_its_seconds_are_not_counted(tmp_path):
