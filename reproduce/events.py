@@ -148,6 +148,11 @@ def log_path(out: Path, name: str, seed: int) -> Path:
     return Path(out) / "logs" / name / f"result_{seed}.txt"
 
 
+def checkpoint_folder(out: Path, name: str, seed: int) -> Path:
+    """Where that run's checkpoints lie."""
+    return Path(out) / "checkpoints" / name / f"seed_{seed}"
+
+
 def read_events(path: Path) -> list[tuple[float, Event]]:
     """All events of a log as (seconds since the epoch, Event); other lines are skipped, a cut last line too."""
     events = []

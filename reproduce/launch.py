@@ -12,10 +12,12 @@ import sys
 import time
 from pathlib import Path
 
+from reproduce.errors import EXIT_LOST, EXIT_PREEMPTED
+
 ROOT = Path(__file__).resolve().parent.parent
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# torchrun's agent ends its workers by itself when told to stop, and kills after 30 s those that do not; killing it
-# before that would orphan them
+CHECKPOINT_SECONDS = 60  # what a killed run loses at most
+# engine/spawn.py gives its processes 30 s for a last checkpoint when told to stop, and then kills those that are left
 GRACE_SECONDS = 45
 
 
@@ -47,8 +49,14 @@ def train_command(
     engine = ["reproduce.engine.spawn", str(processes)] if processes > 1 else ["reproduce.engine.train"]
     argv = [python, "-m", *engine, short(config_path)]
     argv += ["--seed", str(seed), "--out", short(out), "--data", short(data)]
+    argv += ["--checkpoint-every", str(CHECKPOINT_SECONDS)]
     # processes share the cores; more threads than cores would have them wait for one another
     return argv, {} if gpu_count() else {"OMP_NUM_THREADS": "1"}
+
+
+def interrupted(code: int) -> bool:
+    """Whether an exit code says that a run was stopped from outside and goes on if it is started again."""
+    return code in (EXIT_PREEMPTED, EXIT_LOST) or code < 0 or code > 128
 
 
 def short(path: Path) -> str:

@@ -1,7 +1,8 @@
 """Runs what is missing of a tier, then draws its tables and figures. `bash reproduce/run_all.sh` calls this.
 
-Killing it at any moment costs the one run under way: the next call does what is still missing. Needs only the standard
-library; the runs and reports use the Python that setup.sh finds or builds.
+Killing it at any moment costs a minute of the run under way: the next call does what is still missing, and a run goes
+on from its last checkpoint. Needs only the standard library; the runs and reports use the Python that setup.sh finds or
+builds.
 """
 
 import argparse
@@ -169,12 +170,30 @@ def train_all(plan: Plan, python: str, foreground: Foreground) -> list[str]:
         say(f"{label} ... {clock}")
         argv, env = plan.train_command(job, python)
         began = time.monotonic()
-        code, _ = foreground.run(argv, env)
+        code = train(label, job, plan.out, argv, env, foreground)
         clock.finish(job.expected_seconds(plan.tier), time.monotonic() - began)
         if job.state(plan.out) != "done":  # the log has the last word, whatever the exit code
             say(f"{label}: FAILED (exit code {code})")
             failed.append(failure(str(job), argv, env))
     return failed
+
+
+def train(label: str, job: Job, out: Path, argv: list[str], env: dict[str, str], foreground: Foreground) -> int:
+    """Do a run and return its exit code.
+
+    When something other than us stops it, it is started again and goes on, as long as that gets it from one checkpoint
+    to another; once without, as it may have been stopped before the first.
+    """
+    stuck = False
+    while True:
+        before = job.newest_update(out)
+        code, _ = foreground.run(argv, env)
+        reached = job.newest_update(out)
+        if not launch.interrupted(code) or (stuck and reached == before):
+            return code
+        stuck = reached == before
+        since = "from the beginning" if reached is None else f"from update {reached}"
+        say(f"{label}: interrupted (exit code {code}), going on {since}")
 
 
 def failure(what: str, argv: list[str], env: dict[str, str]) -> str:

@@ -1,8 +1,12 @@
-"""A training run in name only, for test_runner.py: writes a complete log, or fails, or hangs with a child of its own.
+"""A training run in name only, for test_runner.py: writes a complete log, fails, is interrupted, or hangs with a child.
 
-python tests/stub_run.py NAME SEED OUT FAILING_NAME HANGING_NAME
+python tests/stub_run.py NAME SEED OUT FAILING_NAME HANGING_NAME INTERRUPTIONS
+
+INTERRUPTIONS is how the first calls end: "75+ 76 -9 2" stands for an exit code after a checkpoint, one without, a
+signal, and a user error; after them a call ends well.
 """
 
+import os
 import subprocess
 import sys
 import time
@@ -28,12 +32,29 @@ def write_log(out: Path, name: str, seed: int = 1, hash_: str | None = None, sta
     log.close()
 
 
+def interrupt(out: Path, name: str, seed: int, interruptions: list[str]) -> None:
+    """End as the next of `interruptions` says, if there is one."""
+    counter = out / f"calls_{Path(name).name}"
+    call = len(counter.read_text()) if counter.exists() else 0
+    counter.write_text("x" * (call + 1))
+    if call >= len(interruptions):
+        return
+    how = interruptions[call]
+    if how.endswith("+"):
+        folder = events.checkpoint_folder(out, load(ROOT / "paper_configs" / f"{name}.toml").run.name, seed)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"update_{10 * call + 10:08d}.ckpt").write_text("")
+    code = int(how.removesuffix("+"))
+    os.kill(os.getpid(), -code) if code < 0 else os._exit(code)
+
+
 if __name__ == "__main__":
-    name, seed, out, failing, hanging = sys.argv[1:]
+    name, seed, out, failing, hanging, interruptions = sys.argv[1:]
     if name == failing:
         sys.exit("error: step 7: the loss is nan")
     if name == hanging:
         child = subprocess.Popen(["sleep", "300"])
         Path(out, "slow_pid").write_text(str(child.pid))
         time.sleep(300)
+    interrupt(Path(out), name, int(seed), interruptions.split())
     write_log(Path(out), name, int(seed))

@@ -28,12 +28,13 @@ def stubbed(monkeypatch):
     """The runner with a stub for set-up, data, training and reports; `stubbed.calls` lists the runs started."""
 
     class Stubbed:
-        calls, fail, slow = [], "", ""
+        calls, fail, slow, interruptions = [], "", "", {}
 
     def train_command(path, seed, out, data, processes, python):
         name = str(path.relative_to(CONFIGS).with_suffix(""))
         Stubbed.calls.append(f"{name} {seed}")
-        return [sys.executable, str(STUB), name, str(seed), str(out), Stubbed.fail, Stubbed.slow], {}
+        interruptions = Stubbed.interruptions.get(name, "")
+        return [sys.executable, str(STUB), name, str(seed), str(out), Stubbed.fail, Stubbed.slow, interruptions], {}
 
     def report_command(self, artefact, python):
         return [sys.executable, "-c", f"open({str(self.out / artefact.name) + '.md'!r}, 'w')"], {}
@@ -204,6 +205,34 @@ def test_failing_data_or_report_makes_the_exit_code_non_zero(tmp_path, stubbed, 
     monkeypatch.setattr(plan.Plan, "report_command", lambda self, artefact, python: (["false"], {}))
     assert runner.main(["--only", "table1", "--out", str(tmp_path)]) == 1
     assert "failed: reproduce/table1.py" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("interruptions", "calls", "ends"),
+    [
+        ("75+", 2, 0),  # preempted after a checkpoint
+        ("76+ 75+ -9+ 143+", 5, 0),  # as long as it gets on
+        ("-9", 2, 0),  # killed before its first checkpoint: once more
+        ("76+ 76 76+ 76", 5, 0),
+        ("76 76 0", 2, 76),  # twice without getting anywhere
+        ("76+ -9 76", 3, 76),
+        ("2", 1, 2),  # a user error
+        ("1+", 1, 1),  # a crash
+    ],
+)
+def test_an_interrupted_run_goes_on_as_long_as_it_gets_anywhere(interruptions, calls, ends, tmp_path, stubbed, capfd):
+    stubbed.interruptions = {TABLE1[0]: interruptions}
+    assert runner.main(["--only", "table1", "--out", str(tmp_path)]) == (1 if ends else 0)
+    assert (tmp_path / "calls_headline_b800_w20").read_text() == "x" * calls
+    out, err = capfd.readouterr()
+    lines = [line for line in out.splitlines() if "interrupted (" in line]
+    assert len(lines) == calls - 1 and "Traceback" not in err
+    for line, how in zip(lines, interruptions.split()):
+        code = how.removesuffix("+")
+        assert line.startswith(f"[1/2] quick/headline_b800_w20 seed 1: interrupted (exit code {code}), going on from ")
+    if lines:
+        assert lines[0].endswith("from update 10" if interruptions.split()[0].endswith("+") else "from the beginning")
+    assert (f"FAILED (exit code {ends})" in out) == bool(ends) and "quick/baseline_b128_w2 seed 1 ..." in out
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])

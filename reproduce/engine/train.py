@@ -28,7 +28,7 @@ from reproduce.engine.record import Record, Snapshot
 from reproduce.engine.trainer import Trainer
 from reproduce.engine.wishes import Wishes
 from reproduce.errors import ConfigError, DataError, Preempted, TrainingError, UserError, command, say
-from reproduce.events import ENVIRONMENT, RESULT, RESUMED, Event, end, point, start
+from reproduce.events import ENVIRONMENT, RESULT, RESUMED, Event, checkpoint_folder, end, point, start
 
 
 def train(
@@ -167,7 +167,7 @@ def run(args: argparse.Namespace) -> None:
         torch.set_flush_denormal(True)  # momenta of silent channels decay into denormals, 50x slower on CPUs
     wishes = Wishes(args.checkpoint_every if comm.rank == 0 else 0.0)
     wishes.heed_signals()
-    folder = args.out / "checkpoints" / config.run.name / f"seed_{args.seed}"
+    folder = checkpoint_folder(args.out, config.run.name, args.seed)
     try:
         record = Record(config, args.seed, args.out, Checkpoints(folder, args.keep)) if comm.rank == 0 else None
         found = comm.broadcast_bytes(record.resume() if record and not args.restart else None)
