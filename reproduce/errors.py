@@ -35,6 +35,10 @@ class CheckpointError(UserError):
     """A checkpoint that cannot be written, or whose content belongs to another run."""
 
 
+class NetworkError(UserError):
+    """A network of hosts that cannot be made on this machine, or a job on it that does not end."""
+
+
 class LostError(UserError):
     """Another process of the run died or hangs."""
 

@@ -1,0 +1,1 @@
+"""Benchmarks and trials that start many processes: `python -m reproduce.bench NAME`."""
