@@ -1,0 +1,154 @@
+"""Step times of group rules on networks of several rates: what `bench comm` writes and `groups.py` draws. No torch."""
+
+import json
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+
+from reproduce.errors import LogError
+
+FILE = "bench/comm.json"  # below a results folder
+COMMAND = "python -m reproduce.bench comm"
+RULES = ("cubic:3", "size:8MB", "layer", "single")
+HEADER = ["network", "groups by", "wire", "allreduces", "MB", "overlapped, ms", "after backward, ms", "overlap gains",
+          "against DDP"]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to exchange the gradients: rule, whether backward goes on meanwhile, type on the wire.
+
+    Rule "ddp" is PyTorch's DistributedDataParallel with its defaults; "none" exchanges nothing.
+    """
+
+    rule: str
+    overlap: bool = True
+    wire: str = "fp32"
+
+    def __str__(self) -> str:
+        after = "" if self.overlap or self.rule == "none" else ", after backward"
+        return self.rule + ("" if self.wire == "fp32" else f" {self.wire}") + after
+
+
+DDP, COMPUTE, HALF = Variant("ddp"), Variant("none", False), Variant("cubic:3", True, "fp16")
+VARIANTS = (*(Variant(rule, overlap) for rule in RULES for overlap in (True, False)), HALF, DDP, COMPUTE)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The step times of a variant. `bytes` is what each process puts into the `groups` allreduces of a step."""
+
+    variant: Variant
+    seconds: tuple[float, ...]
+    groups: int
+    bytes: int
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+    @property
+    def text(self) -> str:
+        """Milliseconds: median, lowest and highest."""
+        low, middle, high = (f"{1e3 * s:,.0f}" for s in (min(self.seconds), self.median, max(self.seconds)))
+        return f"{middle} ({low} to {high})"
+
+    def facts(self) -> dict:
+        v = self.variant
+        return {"rule": v.rule, "overlap": v.overlap, "wire": v.wire, "groups": self.groups, "bytes": self.bytes,
+                "n": len(self.seconds), "median": self.median, "seconds": list(self.seconds)}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Network:
+    """What was measured at one rate (`mbit` None: unlimited).
+
+    `lead_ms`: how long before the end of backward the first allreduce began, in the traced step of rank 0.
+    """
+
+    mbit: float | None
+    description: str
+    timings: tuple[Timing, ...]
+    lead_ms: float | None = None
+
+    @property
+    def rate(self) -> str:
+        return "unlimited" if self.mbit is None else f"{self.mbit:g} Mbit/s"
+
+    def timing(self, variant: Variant) -> Timing | None:
+        return next((timing for timing in self.timings if timing.variant == variant), None)
+
+    def speed(self, variant: Variant, over: Variant) -> float | None:
+        """How many times as fast `variant` steps as `over`, by the medians; None if one was not measured."""
+        one, other = self.timing(variant), self.timing(over)
+        return None if one is None or other is None else other.median / one.median
+
+    def facts(self) -> dict:
+        return {"mbit": self.mbit, "network": self.description, "lead_ms": self.lead_ms,
+                "variants": [timing.facts() for timing in self.timings]}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Result:
+    """A whole benchmark: `about` says what it ran on (hardware, hosts, model, versions, revision, minutes)."""
+
+    about: dict
+    networks: tuple[Network, ...]
+
+    def to_json(self) -> str:
+        facts = {"benchmark": "comm", "kind": "measured"} | self.about
+        return json.dumps(facts | {"rates": [network.facts() for network in self.networks]}, indent=1) + "\n"
+
+
+def read(results: Path) -> Result | None:
+    """The result below a results folder, None if there is none. Raises `LogError` for a file that is not one."""
+    path = Path(results) / FILE
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        if (facts.pop("benchmark"), facts.pop("kind")) != ("comm", "measured"):
+            raise ValueError("not a measurement of this benchmark")
+        return Result({key: facts[key] for key in facts if key != "rates"}, tuple(map(_network, facts["rates"])))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise LogError(f"{path}: not readable: {error.strerror}: check its permissions") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise LogError(f"{path}: not a result of '{COMMAND}' ({reason}): delete it and measure again") from None
+
+
+def _network(facts: dict) -> Network:
+    timings = []
+    for one in facts["variants"]:
+        seconds = tuple(float(s) for s in one["seconds"])
+        if not seconds or min(seconds) <= 0:
+            raise ValueError(f"{one['rule']}: no step times")
+        variant = Variant(one["rule"], one["overlap"], one["wire"])
+        timings.append(Timing(variant, seconds, int(one["groups"]), int(one["bytes"])))
+    return Network(facts["mbit"], facts["network"], tuple(timings), facts["lead_ms"])
+
+
+def cells(network: Network) -> list[list[str]]:
+    """The rows of `HEADER`: a rule and wire type each, DDP and the step without exchange last; holes say `missing`."""
+    rows = []
+    pairs = [*(Variant(rule) for rule in RULES), HALF, DDP]
+    for variant in pairs:
+        after = Variant(variant.rule, False, variant.wire)
+        timing, control = network.timing(variant), network.timing(after)
+        known = timing or control
+        sizes = [str(known.groups), f"{known.bytes / 1e6:.1f}"] if known else ["missing", "missing"]
+        gain = ratio(network.speed(variant, after))
+        after_text = text_of(control)
+        if variant in (HALF, DDP):  # measured overlapped only
+            after_text, gain = "", ""
+        against = "1" if variant == DDP else ratio(network.speed(variant, DDP))
+        rows.append([network.rate, variant.rule, variant.wire, *sizes, text_of(timing), after_text, gain, against])
+    return [*rows, [network.rate, "no exchange", "", "0", "0", "", text_of(network.timing(COMPUTE)), "", ""]]
+
+
+def text_of(timing: Timing | None) -> str:
+    return timing.text if timing else "missing"
+
+
+def ratio(value: float | None) -> str:
+    return "missing" if value is None else f"{value:.2f}x"
