@@ -31,10 +31,7 @@ GRACE_SECONDS = 10.0  # between being told to stop and being killed
 
 @dataclass(frozen=True)
 class Finished:
-    """How one host's command ended: exit code (negative: by that signal) and what it printed.
-
-    `stderr` is empty where it went where ours goes.
-    """
+    """How one host's command ended: exit code (negative: by that signal) and what it printed."""
 
     host: int
     code: int
@@ -116,33 +113,32 @@ class Hosts:
             netns.limit(name, DEVICE, self.mbit, self.delay_ms)
             netns.limit(self.switch, port, self.mbit)
 
-    def start(self, commands: list[list[str]], env: dict[str, str] | None = None, stream: int | None = None) -> "Job":
-        """Start one command per host, in the repository's folder; `stream`: the host whose stderr goes where ours does.
+    def start(self, commands: list[list[str]], env: dict[str, str] | None = None) -> "Job":
+        """Start one command per host, in the repository's folder; one job at a time.
 
-        One job at a time. The collectives are told the link to use, and processes to use one thread each.
+        The collectives are told the link to use, and processes to use one thread each, as they share the cores.
         """
         if len(commands) != self.count:
             raise ValueError(f"{len(commands)} commands for {self.count} hosts")
         env = os.environ | {"OMP_NUM_THREADS": "1"} | (env or {})
         env |= {"GLOO_SOCKET_IFNAME": DEVICE, "NCCL_SOCKET_IFNAME": DEVICE}
         job = Job(self.names)
-        for host, command in enumerate(commands):
-            job.add(["ip", "netns", "exec", self.names[host], *command], env, streamed=host == stream)
+        for name, command in zip(self.names, commands):
+            job.add(["ip", "netns", "exec", name, *command], env)
         return job
 
     def run(
         self, commands: list[list[str]], env: dict[str, str] | None = None, timeout: float | None = None,
-        stream: int | None = None,
     ) -> list[Finished]:  # fmt: skip
-        """`start` and wait. Raises `NetworkError` after `timeout` seconds; nothing that was started outlives this."""
-        return self.start(commands, env, stream).wait(timeout)
+        """`start` and `Job.wait`; nothing that was started outlives this."""
+        return self.start(commands, env).wait(timeout)
 
     def torchrun(
         self, module: str, args: list[str], processes_per_host: int = 1, env: dict[str, str] | None = None,
-        timeout: float | None = None, stream: int | None = None,
+        timeout: float | None = None,
     ) -> list[Finished]:  # fmt: skip
         """Run a module (or a script: a path that ends in .py) on all hosts by torchrun, met at the first host."""
-        return self.run(self.torchrun_commands(module, args, processes_per_host), env, timeout, stream)
+        return self.run(self.torchrun_commands(module, args, processes_per_host), env, timeout)
 
     def torchrun_commands(self, module: str, args: list[str], processes_per_host: int = 1) -> list[list[str]]:
         """torchrun's command on each host, for `start`. The address is given as hosts share the machine's name."""
@@ -162,8 +158,8 @@ class Job:
     def __init__(self, names: list[str]):
         self.names, self.processes, self._files = names, [], []
 
-    def add(self, argv: list[str], env: dict[str, str], streamed: bool) -> None:
-        files = tempfile.TemporaryFile(), None if streamed else tempfile.TemporaryFile()
+    def add(self, argv: list[str], env: dict[str, str]) -> None:
+        files = tempfile.TemporaryFile(), tempfile.TemporaryFile()
         self._files.append(files)
         self.processes.append(
             subprocess.Popen(
@@ -210,9 +206,8 @@ class Job:
     def _finished(self, host: int) -> Finished:
         texts = []
         for file in self._files[host]:
-            if file is not None:
-                file.seek(0)
-            texts.append("" if file is None else file.read().decode(errors="replace"))
+            file.seek(0)
+            texts.append(file.read().decode(errors="replace"))
         return Finished(host, self.processes[host].returncode, *texts)
 
 

@@ -31,7 +31,12 @@ class Variant:
 
 
 DDP, COMPUTE, HALF = Variant("ddp"), Variant("none", False), Variant("cubic:3", True, "fp16")
-VARIANTS = (*(Variant(rule, overlap) for rule in RULES for overlap in (True, False)), HALF, DDP, COMPUTE)
+ONCE = (HALF, DDP, COMPUTE)  # measured in one way only
+
+
+def variants(rules=RULES) -> tuple[Variant, ...]:
+    """Everything that is measured at one rate: each rule both ways, and what it is held against."""
+    return (*(Variant(rule, overlap) for rule in rules for overlap in (True, False)), *ONCE)
 
 
 @dataclass(frozen=True)
@@ -131,19 +136,21 @@ def _network(facts: dict) -> Network:
 def cells(network: Network) -> list[list[str]]:
     """The rows of `HEADER`: a rule and wire type each, DDP and the step without exchange last; holes say `missing`."""
     rows = []
-    pairs = [*(Variant(rule) for rule in RULES), HALF, DDP]
-    for variant in pairs:
+    for variant in [*map(Variant, rules_of(network)), HALF, DDP]:
         after = Variant(variant.rule, False, variant.wire)
         timing, control = network.timing(variant), network.timing(after)
         known = timing or control
         sizes = [str(known.groups), f"{known.bytes / 1e6:.1f}"] if known else ["missing", "missing"]
-        gain = ratio(network.speed(variant, after))
-        after_text = text_of(control)
-        if variant in (HALF, DDP):  # measured overlapped only
-            after_text, gain = "", ""
+        both_ways = [text_of(control), ratio(network.speed(variant, after))] if variant not in ONCE else ["", ""]
         against = "1" if variant == DDP else ratio(network.speed(variant, DDP))
-        rows.append([network.rate, variant.rule, variant.wire, *sizes, text_of(timing), after_text, gain, against])
+        rows.append([network.rate, variant.rule, variant.wire, *sizes, text_of(timing), *both_ways, against])
     return [*rows, [network.rate, "no exchange", "", "0", "0", "", text_of(network.timing(COMPUTE)), "", ""]]
+
+
+def rules_of(network: Network) -> tuple[str, ...]:
+    """The rules of the benchmark, measured or not, and any others that were."""
+    found = (timing.variant.rule for timing in network.timings if timing.variant not in ONCE)
+    return tuple(dict.fromkeys((*RULES, *found)))
 
 
 def text_of(timing: Timing | None) -> str:

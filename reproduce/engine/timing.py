@@ -33,7 +33,8 @@ from reproduce.recipe import Communication
 class Request:
     """What to time. `variants` are [rule, overlap, wire]; rule "none" exchanges nothing. The first round is warm-up.
 
-    `traced` is the place of the variant of which one more step is traced, after the timed ones.
+    `traced` is the place of the variant of which one more step is traced, after the timed ones. Into `out` goes the
+    result, and into `progress` a line per round.
     """
 
     config: str
@@ -41,7 +42,7 @@ class Request:
     variants: list[list]
     rounds: int
     traced: int
-    label: str
+    progress: str
     out: str
 
 
@@ -137,8 +138,9 @@ def measure(request: Request, comm: Comm) -> dict:
         if comm.rank == 0:
             gone = time.monotonic() - began
             left = gone / (number + 1) * (request.rounds - number - 1)
-            done = f"{request.label}: round {number + 1} of {request.rounds}, {len(order)} steps each"
-            print(f"{done}; {gone:.0f} s gone, about {left:.0f} s to go here", file=sys.stderr, flush=True)
+            done = f"round {number + 1} of {request.rounds}, {len(order)} steps each"
+            with open(request.progress, "a") as file:
+                file.write(f"{done}; {gone:.0f} s gone, about {left:.0f} s to go at this rate\n")
     trace = contenders[request.traced].trace(chunk, global_batch)
     variants = []
     for (rule, overlap, wire), contender, times in zip(request.variants, contenders, seconds):
