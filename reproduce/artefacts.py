@@ -27,13 +27,18 @@ FULL_RECIPE = ("headline_b81920_g2048", "mlperf06_b86016_g2048")
 
 @dataclass(frozen=True)
 class Artefact:
-    """A table or figure: the script that draws it, the runs it needs per tier, and runs it draws only if present."""
+    """A table or figure: the script that draws it, the runs it needs per tier, and runs it draws only if present.
+
+    It belongs to the tiers in `runs`. `benchmark` is the module of `reproduce.bench` that measures what it draws, if no
+    run does: its result is bench/NAME.json below the results folder.
+    """
 
     name: str
     title: str
     script: str
     runs: dict[str, tuple[str, ...]]
     optional: dict[str, tuple[str, ...]]
+    benchmark: str | None = None
 
 
 ARTEFACTS = (
@@ -50,6 +55,10 @@ ARTEFACTS = (
     Artefact(
         "figure3", "Figure 3: top-1 accuracy against mini-batch", "reproduce/figure3.py",
         {"quick": QUICK_PANEL, "node": PAPER_SWEEP, "paper": PAPER_SWEEP}, {"quick": QUICK_SWEEP},
+    ),
+    Artefact(
+        "groups", "Step time against the rule that groups the gradients", "reproduce/groups.py",
+        {"quick": ()}, {}, benchmark="comm",
     ),
 )  # fmt: skip
 

@@ -4,6 +4,7 @@ A run counts as done when its log says so, with today's config hash and the seed
 Imports nothing outside the standard library.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,14 @@ def artefact_state(jobs: list[Job], out: Path) -> str:
     return "stale"
 
 
+def benchmark_state(path: Path) -> str:
+    """"done" or "missing", by the file a benchmark writes when it has ended well."""
+    try:
+        return "done" if json.loads(path.read_text(encoding="utf-8"))["kind"] == "measured" else "missing"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "missing"
+
+
 class Plan:
     """The options, resolved: which artefacts and runs, and the exact command of everything."""
 
@@ -79,7 +88,7 @@ class Plan:
         seeds: int = 1, processes: int | None = None, with_optional: bool = False,
     ):  # fmt: skip
         self.tier, self.seeds, self.with_optional = tier, seeds, with_optional
-        self.artefacts = [a for a in ARTEFACTS if not only or a.name in only]
+        self.artefacts = [a for a in ARTEFACTS if tier in a.runs and (not only or a.name in only)]
         self.out = (out or ROOT / "results" / tier).absolute()
         self.processes = processes or launch.default_processes()
         self.data = data.absolute() if data else None
@@ -93,6 +102,11 @@ class Plan:
 
     def jobs_for(self, artefacts) -> list[Job]:
         return jobs_of(artefacts, self.tier, self.seeds, self.with_optional)
+
+    def state(self, artefact: Artefact) -> str:
+        if artefact.benchmark:
+            return benchmark_state(self.out / "bench" / f"{artefact.benchmark}.json")
+        return artefact_state(self.jobs_for([artefact]), self.out)
 
     def files(self, artefact: Artefact) -> list[str]:
         return sorted(path.name for path in self.out.glob(f"{artefact.name}.*"))

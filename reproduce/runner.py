@@ -15,10 +15,10 @@ import time
 from pathlib import Path
 
 from reproduce import launch
-from reproduce.artefacts import ARTEFACTS, TIERS
+from reproduce.artefacts import ARTEFACTS, TIERS, artefact
 from reproduce.errors import UserError, command
 from reproduce.launch import ROOT, Foreground, Stopped
-from reproduce.plan import ASSUMED, Job, Plan, artefact_state
+from reproduce.plan import ASSUMED, Job, Plan
 
 SETUP = ["bash", str(ROOT / "reproduce" / "setup.sh")]
 
@@ -54,6 +54,10 @@ def parse(argv) -> argparse.Namespace:
         raise UserError(f"--tier {tier}: no such tier{nearest(tier, TIERS)}")
     for name in set(args.only or ()) - {a.name for a in ARTEFACTS}:
         raise UserError(f"--only {name}: no such artefact{nearest(name, [a.name for a in ARTEFACTS])}")
+    for name in args.only or () if args.tier else ():
+        tiers = artefact(name).runs
+        if args.tier not in tiers:
+            raise UserError(f"--only {name}: not of --tier {args.tier}: add --tier {' or '.join(tiers)}")
     for option, value in (("--seeds", args.seeds), ("--processes", args.processes)):
         if value is not None and value < 1:
             raise UserError(f"{option} {value}: must be at least 1")
@@ -106,7 +110,7 @@ def show(plans: list[Plan]) -> None:
             jobs = plan.jobs_for([a])
             minutes = sum(job.expected_seconds(plan.tier) for job in jobs) / 60
             rows.append((a.name, plan.tier, str(len(jobs)), ASSUMED[plan.tier][0], f"{minutes:,.1f}",
-                         artefact_state(jobs, plan.out), a.title))  # fmt: skip
+                         plan.state(a), a.title))  # fmt: skip
     table(rows)
     for plan in plans:
         minutes = sum(job.expected_seconds(plan.tier) for job in plan.jobs) / 60
@@ -217,7 +221,7 @@ def execute(plan: Plan) -> int:
                 failed.append(failure(a.script, argv, env))
     rows = [("artefact", "state", f"files in {launch.short(plan.out)}")]
     for a in plan.artefacts:
-        rows.append((a.name, artefact_state(plan.jobs_for([a]), plan.out), " ".join(plan.files(a)) or "none"))
+        rows.append((a.name, plan.state(a), " ".join(plan.files(a)) or "none"))
     table(rows)
     for line in failed:
         print(line, file=sys.stderr)

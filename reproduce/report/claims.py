@@ -9,7 +9,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from reproduce.artefacts import ARTEFACTS, FULL_RECIPE, PAPER_SWEEP, QUICK_PANEL, QUICK_SWEEP, TIERS, artefact
+from reproduce.artefacts import ARTEFACTS, FULL_RECIPE, PAPER_SWEEP, QUICK_PANEL, QUICK_SWEEP, artefact
+from reproduce.bench import steptimes
 from reproduce.errors import UserError, command
 from reproduce.report import measured, output, paper, table
 from reproduce.report.measured import Measurement, Spread
@@ -113,10 +114,12 @@ def artefacts_block(folder: Path = PUBLISHED) -> str:
     """Artefact, script, tier and the minutes its runs took: the sum of their mean run times, one seed each."""
     rows = []
     for piece in ARTEFACTS:
-        for tier in TIERS:
-            found = [measured.collect(folder / tier, run) for run in piece.runs[tier]]
-            rows.append([piece.title, f"`python {piece.script} --tier {tier}`", tier, str(len(found)),
-                         minutes(found)])  # fmt: skip
+        for tier, runs in piece.runs.items():
+            found = [measured.collect(folder / tier, run) for run in runs]
+            cost = [str(len(found)), minutes(found)]
+            if piece.benchmark:
+                cost = [f"`python -m reproduce.bench {piece.benchmark}`", benchmark_minutes(folder / tier)]
+            rows.append([piece.title, f"`python {piece.script} --tier {tier}`", tier, *cost])
     return table.markdown(["artefact", "script", "tier", "runs", "training minutes, one seed (hardware)"], rows)
 
 
@@ -125,6 +128,11 @@ def minutes(found: list[Measurement]) -> str:
     if any(m.seconds is None for m in found) or len(machines) != 1:
         return "missing"
     return f"{sum(m.seconds.mean for m in found) / 60:.1f} ({machines[0]})"
+
+
+def benchmark_minutes(results: Path) -> str:
+    result = steptimes.read(results)
+    return f"{result.about['minutes']:.1f} ({result.about['hardware']})" if result else "missing"
 
 
 def renew(text: str, folder: Path = PUBLISHED) -> str:

@@ -1,0 +1,112 @@
+"""The figure of step time against group rule: its panels, and what stands around them."""
+
+import statistics
+
+from matplotlib.axes import Axes
+
+from reproduce.bench.steptimes import COMMAND, COMPUTE, DDP, FILE, HALF, Network, Result, Timing, Variant, rules_of
+from reproduce.report import plot
+
+MISSING = f"missing: nothing measured; to measure: {COMMAND}"
+OFFSET = 0.13  # of the overlapped point to the left of its rule, and of the other to the right
+
+
+def about(result: Result | None, tier: str) -> str:
+    """For the title: what was measured, on what, and that it is not the paper's experiment."""
+    if result is None:
+        return f"tier {tier}; missing: nothing measured"
+    known = result.about
+    work = f"{known['model']}, {known['local_batch']} images of {known['image_size']} pixels per process"
+    return f"measured: {work}; {known['hardware']}\nscaled down: {known['place']}, NOT the paper's cluster"
+
+
+def panel(ax: Axes, network: Network) -> None:
+    """One network: a point per rule and way, its bar from the quickest to the slowest step; a cross where none is."""
+    rules = [*map(Variant, rules_of(network)), HALF, DDP]
+    overlapped = [(x - OFFSET, variant) for x, variant in enumerate(rules) if variant not in (HALF, DDP)]
+    after = [(x + 2 * OFFSET, Variant(v.rule, False, v.wire)) for x, v in overlapped]
+    _points(ax, network, [*overlapped, (rules.index(HALF), HALF)], plot.BLUE, "o", "overlapped with backward", 0)
+    _points(ax, network, after, plot.RED, "s", "after backward", 1)
+    _points(ax, network, [(rules.index(DDP), DDP)], plot.BLACK, "D", "PyTorch DDP", 0)
+    _floor(ax, network.timing(COMPUTE))
+    highest = max((max(timing.seconds) for timing in network.timings), default=1.0)
+    ax.set(xlim=(-0.5, len(rules) - 0.5), ylim=(0, 1.3e3 * highest), ylabel="time of a training step, ms")
+    ax.set_title(f"{network.rate}\n{network.description}", fontsize=9)
+    ax.set_xticks(range(len(rules)), [_tick(network, variant) for variant in rules], fontsize=8)
+    ax.grid(axis="x", visible=False)
+    ax.legend(loc="upper left", ncols=2, fontsize=7.5)
+
+
+def _points(ax: Axes, network: Network, places, colour: str, marker: str, label: str, row: int) -> None:
+    style = plot.look("measured", colour, marker) | {"linestyle": "none"}
+    for x, variant in places:
+        timing = network.timing(variant)
+        if timing is None:
+            plot.draw_hole(ax, x, colour, row)
+            continue
+        middle, low, high = (1e3 * s for s in (timing.median, min(timing.seconds), max(timing.seconds)))
+        ax.errorbar([x], [middle], yerr=[[middle - low], [high - middle]], capsize=4, label=label, **style)
+        label = None
+
+
+def _floor(ax: Axes, timing: Timing | None) -> None:
+    if timing is None:
+        ax.text(0.98, 0.02, "step without exchange: missing", transform=ax.transAxes, ha="right", color=plot.GREEN)
+        return
+    ax.axhline(1e3 * timing.median, color=plot.GREEN, linewidth=1.5, label="no exchange: compute only")
+    ax.axhspan(1e3 * min(timing.seconds), 1e3 * max(timing.seconds), color=plot.GREEN, alpha=0.12, linewidth=0)
+
+
+def _tick(network: Network, variant: Variant) -> str:
+    name = "DDP" if variant == DDP else variant.rule
+    timing = network.timing(variant) or network.timing(Variant(variant.rule, False, variant.wire))
+    return f"{name}\n{variant.wire}\n" + (f"{timing.groups} sums" if timing else "")
+
+
+def hole(ax: Axes) -> None:
+    """The whole measurement is missing: an empty panel that says so, and how to fill it."""
+    ax.set(xlim=(0, 1), ylim=(0, 1), xticks=[], yticks=[], ylabel="time of a training step, ms")
+    ax.text(0.5, 0.55, "missing: nothing measured", ha="center", color=plot.GREY)
+    ax.text(0.5, 0.45, f"to measure: {COMMAND}", ha="center", color=plot.GREY, family="monospace", fontsize=9)
+
+
+def notes(result: Result) -> str:
+    """What the columns of the table mean, for groups.md."""
+    steps, known = {len(t.seconds) for network in result.networks for t in network.timings}, result.about
+    n = " or ".join(map(str, sorted(steps)))
+    lines = [
+        f"\nMilliseconds of a training step: median (lowest to highest) of n = {n}, all variants taking turns in the "
+        "same processes. A gain above 1 means that the overlapped step is the quicker one; `against DDP` above 1 that "
+        "it is quicker than PyTorch's DistributedDataParallel. MB is what each process puts into the sums of a step.\n"
+    ]
+    for network in result.networks:
+        if network.lead_ms is not None:
+            lead = f"the first allreduce began {network.lead_ms:,.0f} ms before backward ended (one step, rank 0)"
+            lines.append(f"- {network.rate} ({network.description}): {lead}{_exposed(network)}.")
+    lines.append(f"- torch {known['torch']}, Python {known['python']}, revision {known['revision']}.")
+    return "\n".join(lines) + "\n"
+
+
+def _exposed(network: Network) -> str:
+    """The part of the exchange that the step waits for: with and without overlap, over all rules, by the medians."""
+    floor = network.timing(COMPUTE)
+    if floor is None:
+        return ""
+    parts = []
+    for overlap, words in ((True, "overlapped"), (False, "after backward")):
+        waits = [t.median - floor.median for rule in rules_of(network) if (t := network.timing(Variant(rule, overlap)))]
+        if waits:
+            parts.append(f"{1e3 * statistics.median(waits):,.0f} ms {words}")
+    return "; exchange beyond the compute-only step, median over the rules: " + ", ".join(parts) if parts else ""
+
+
+def side_car(title: str, tier: str, result: Result | None) -> dict:
+    facts = {"artefact": "groups", "title": title, "tier": tier, "kind": "measured", "source": FILE}
+    if result is None:
+        return facts | {"missing": MISSING}
+    gains = [
+        {"network": network.rate, "rule": rule, "overlap_gain": network.speed(Variant(rule), Variant(rule, False)),
+         "against_ddp": network.speed(Variant(rule), DDP)}
+        for network in result.networks for rule in rules_of(network)
+    ]  # fmt: skip
+    return facts | result.about | {"ratios": gains, "rates": [network.facts() for network in result.networks]}
