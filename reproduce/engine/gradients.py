@@ -71,7 +71,7 @@ class Gradients:
                 p.grad = torch.as_strided(buffer, p.shape, p.stride(), begin)
                 p.register_post_accumulate_grad_hook(lambda _, number=number: self._arrived(number))
                 begin += p.numel()
-            full = group.batch_norm or number + 1 == len(self.groups) or wire == torch.float32
+            full = number + 1 == len(self.groups) or wire == torch.float32  # the last: batch norm and the controls
             flat = buffer[bounds[number][0] : end]
             slices.append((flat, None if full else torch.empty_like(flat, dtype=wire)))
         return buffer, slices
