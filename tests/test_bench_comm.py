@@ -58,6 +58,8 @@ def test_a_small_measurement_has_every_variant_and_a_trace(tmp_path):
         groups = {t.variant.rule: t.groups for t in network.timings}
         assert groups["single"] < groups["cubic:3"] < groups["layer"], "weights, and batch norm by itself"
         assert network.lead_ms > 0, "nothing was sent before backward ended"
+        assert sorted(network.startup) == ["broadcast", "check", "same_seed"]
+        assert all(min(seconds) > 0 for seconds in network.startup.values())
         assert f"{network.rate}: the first allreduce began {network.lead_ms:,.0f} ms before" in stdout
     assert result.about["model"] == "resnet8" and result.about["steps"] == 2 and result.about["revision"]
     spans = [e for e in json.loads((tmp_path / "bench" / trace.FILE).read_text())["traceEvents"] if e["ph"] == "X"]

@@ -25,6 +25,7 @@ MEDIANS = {
     Variant("layer"): 4.0, Variant("layer", False): 5.0, Variant("single"): 3.5, Variant("single", False): 3.5,
     HALF: 1.2, DDP: 2.5, COMPUTE: 1.0,
 }  # fmt: skip
+STARTUP = {"same_seed": (0.9, 1.0, 1.2), "broadcast": (2.5, 2.0, 4.0), "check": (0.3,)}
 
 
 def timing(variant: Variant, median: float) -> Timing:
@@ -35,7 +36,7 @@ def write(folder: Path, without=(), rates=(1000.0, None)) -> Path:
     networks = []
     for mbit in rates:
         timings = tuple(timing(variant, median) for variant, median in MEDIANS.items() if variant not in without)
-        networks.append(Network(mbit, f"4 network namespaces on one machine, {mbit}", timings, 700.0))
+        networks.append(Network(mbit, f"4 network namespaces on one machine, {mbit}", timings, 700.0, STARTUP))
     path = folder / steptimes.FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(Result(ABOUT, tuple(networks)).to_json())
@@ -52,7 +53,13 @@ def test_the_file_reads_back_as_it_was_written(tmp_path):
     result = steptimes.read(write(tmp_path))
     assert result.about == ABOUT and [network.mbit for network in result.networks] == [1000.0, None]
     assert {t.variant: t.median for t in result.networks[0].timings} == MEDIANS
+    assert result.networks[0].startup == STARTUP
     assert set(steptimes.variants()) == set(MEDIANS), "the benchmark measures something else than is drawn"
+
+
+def test_both_ways_to_start_are_told(tmp_path):
+    _, text = draw(write(tmp_path))
+    assert "1.00 s from the same seed, 2.50 s by a broadcast; comparing their checksums 0.30 s" in text
 
 
 def test_ratios_say_how_many_times_as_fast(tmp_path):

@@ -141,7 +141,8 @@ def result_of(measured: list[tuple[float | None, str, dict]], given: argparse.Na
         for one in found["variants"]:
             variant = steptimes.Variant(one["rule"], one["overlap"], one["wire"])
             timings.append(steptimes.Timing(variant, tuple(one["seconds"]), one["groups"], one["bytes"]))
-        network = steptimes.Network(mbit, description, tuple(timings), events.lead_ms)
+        startup = {how: tuple(seconds) for how, seconds in found["startup"].items()}
+        network = steptimes.Network(mbit, description, tuple(timings), events.lead_ms, startup)
         networks.append(network)
         traced.append((f"{timings[0].variant}, {network.rate}: rank 0 of {given.hosts}", events))
     facts = measured[0][2]["about"]
@@ -171,6 +172,7 @@ def show(result: steptimes.Result) -> None:
         print(f"\n{network.description}; {result.about['hardware']}\n")
         print(table.markdown(steptimes.HEADER, steptimes.cells(network)))
         print(f"{network.rate}: the first allreduce began {network.lead_ms:,.0f} ms before backward ended")
+        print(f"{network.rate}: {steptimes.startup_text(network)}")
 
 
 @command

@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from reproduce.errors import LogError
@@ -68,13 +68,15 @@ class Timing:
 class Network:
     """What was measured at one rate (`mbit` None: unlimited).
 
-    `lead_ms`: how long before the end of backward the first allreduce began, in the traced step of rank 0.
+    `lead_ms`: how long before the end of backward the first allreduce began, in the traced step of rank 0. `startup`:
+    seconds to equal weights everywhere, by "same_seed" and by "broadcast", and of the "check" that they are equal.
     """
 
     mbit: float | None
     description: str
     timings: tuple[Timing, ...]
     lead_ms: float | None = None
+    startup: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def rate(self) -> str:
@@ -90,6 +92,7 @@ class Network:
 
     def facts(self) -> dict:
         return {"mbit": self.mbit, "network": self.description, "lead_ms": self.lead_ms,
+                "startup": {how: list(seconds) for how, seconds in self.startup.items()},
                 "variants": [timing.facts() for timing in self.timings]}  # fmt: skip
 
 
@@ -130,7 +133,8 @@ def _network(facts: dict) -> Network:
             raise ValueError(f"{one['rule']}: no step times")
         variant = Variant(one["rule"], one["overlap"], one["wire"])
         timings.append(Timing(variant, seconds, int(one["groups"]), int(one["bytes"])))
-    return Network(facts["mbit"], facts["network"], tuple(timings), facts["lead_ms"])
+    startup = {how: tuple(map(float, seconds)) for how, seconds in facts["startup"].items()}
+    return Network(facts["mbit"], facts["network"], tuple(timings), facts["lead_ms"], startup)
 
 
 def cells(network: Network) -> list[list[str]]:
@@ -159,3 +163,14 @@ def text_of(timing: Timing | None) -> str:
 
 def ratio(value: float | None) -> str:
     return "missing" if value is None else f"{value:.2f}x"
+
+
+def startup_text(network: Network) -> str:
+    """How long the start took, by either way: medians in seconds; `missing` where it was not measured."""
+
+    def seconds(how: str) -> str:
+        found = network.startup.get(how)
+        return f"{statistics.median(found):.2f} s" if found else "missing"
+
+    ways = f"{seconds('same_seed')} from the same seed, {seconds('broadcast')} by a broadcast"
+    return f"equal weights in all processes after {ways}; comparing their checksums {seconds('check')}"

@@ -20,13 +20,18 @@ from pathlib import Path
 import torch
 
 from reproduce import config as configs
+from reproduce.config import Config
 from reproduce.engine.comm import Comm
 from reproduce.engine.data.loader import Chunk, open_loader
 from reproduce.engine.environment import describe
 from reproduce.engine.gradients import make_gradients
+from reproduce.engine.model import build_model
+from reproduce.engine.start import start_equal
 from reproduce.engine.trainer import Trainer
 from reproduce.errors import command
 from reproduce.recipe import Communication
+
+STARTS = 3  # of either kind
 
 
 @dataclass(frozen=True)
@@ -117,9 +122,22 @@ class Contender:
         return marks + [list(event) for event in timeline]
 
 
+def startups(config: Config, comm: Comm) -> dict[str, list[float]]:
+    """Seconds, a few times each in turns, from an empty network to equal weights in all processes, and of the check."""
+    seconds: dict[str, list[float]] = {"same_seed": [], "broadcast": [], "check": []}
+    for _ in range(STARTS):
+        for how in ("same_seed", "broadcast"):
+            about = start_equal(build_model(config), 1, comm, how)
+            seconds[how].append(about["seconds"])
+            seconds["check"].append(about["check_seconds"])
+    return seconds
+
+
 def measure(request: Request, comm: Comm) -> dict:
-    """Run all rounds; the step times of every variant without the first round, its traffic, and the trace."""
+    """Run all rounds; the start-up times, the step times of every variant without the first round, its traffic, and
+    the trace."""
     config = configs.load(request.config, request.overrides)
+    started = startups(config, comm)
     trainer = Trainer(config, 1, comm, "fp32")
     trainer.model.train()
     loader = open_loader(config, Path(), 1, trainer.workers, comm.rank, comm.world_size, comm.device)
@@ -149,7 +167,7 @@ def measure(request: Request, comm: Comm) -> dict:
                          "seconds": times[1:]})  # fmt: skip
         contender.gradients.close()
     about = describe(config, comm, "fp32", loader.backend) | {"platform": platform.system()}
-    return {"variants": variants, "trace": trace, "about": about}
+    return {"variants": variants, "startup": started, "trace": trace, "about": about}
 
 
 @command

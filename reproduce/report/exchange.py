@@ -4,6 +4,7 @@ import statistics
 
 from matplotlib.axes import Axes
 
+from reproduce.bench import steptimes
 from reproduce.bench.steptimes import COMMAND, COMPUTE, DDP, FILE, HALF, Network, Result, Timing, Variant, rules_of
 from reproduce.report import plot
 
@@ -83,6 +84,7 @@ def notes(result: Result) -> str:
         if network.lead_ms is not None:
             lead = f"the first allreduce began {network.lead_ms:,.0f} ms before backward ended (one step, rank 0)"
             lines.append(f"- {network.rate} ({network.description}): {lead}{_exposed(network)}.")
+        lines.append(f"- {network.rate}: {steptimes.startup_text(network)}.")
     lines.append(f"- torch {known['torch']}, Python {known['python']}, revision {known['revision']}.")
     return "\n".join(lines) + "\n"
 
