@@ -21,8 +21,8 @@ from reproduce.errors import EXIT_LOST
 
 BEATS_PER_TIMEOUT, LONGEST_BEAT = 8, 5.0  # seconds
 SILENT_BEATS = 3  # missed by a process, or by the store, that counts as silent
-LINGER_BEATS = 2  # of the store's keeper after its last word: all others hear of the end, none meets a broken store
-LINGER_SECONDS = 10  # of the others then: their launchers will have ended them before
+LINGER_BEATS = 2  # of the store's keeper after its last word, so that all others hear of the end
+LINGER_SECONDS = 10  # of the others from then on: their launchers will have ended them before
 STAGGER_SECONDS = 4  # between those who speak where the store cannot tell who was first
 NAMED = 4  # at most; a switch that fails takes hundreds with it
 
@@ -52,6 +52,7 @@ class Watch:
         self._store = PrefixStore("watch", store.clone())
         self._rank, self._world_size, self._timeout = rank, world_size, timeout
         self.beat_seconds = min(LONGEST_BEAT, timeout / BEATS_PER_TIMEOUT)
+        self._linger = max(1.0, LINGER_BEATS * self.beat_seconds)
         self._doing = "the start"
         self._wait: tuple[str] | None = None  # what for; a new object for each wait
         self._beats = 0  # since the start: the clock of this file
@@ -121,11 +122,11 @@ class Watch:
         if self._store.add("over", 1) > 1:
             self._leave_quietly()
         self._say(what, self._who_holds_us_up(what))
-        self._leave(LINGER_BEATS * self.beat_seconds if self._rank == 0 else 0)
+        self._leave(self._linger if self._rank == 0 else 0)
 
     def _leave_quietly(self) -> None:
         """Another has said it."""
-        self._leave(LINGER_BEATS * self.beat_seconds + LINGER_SECONDS)
+        self._leave(self._linger + LINGER_SECONDS)
 
     def _leave(self, linger: float) -> None:
         self._closed.set()  # the other thread has nothing to add
