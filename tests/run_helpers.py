@@ -19,8 +19,8 @@ SLOW = {  # long enough to be interrupted: 4 epochs of 20 updates
 }  # fmt: skip
 
 
-def start(out: Path, images: Path, processes: int, *arguments: str) -> subprocess.Popen:
-    make_config(out, **SLOW)
+def start(out: Path, images: Path, processes: int, *arguments: str, **changes) -> subprocess.Popen:
+    make_config(out, **(SLOW | changes))
     command = [sys.executable, "-m", "reproduce.engine.spawn", str(processes), str(out / "small.toml")]
     command += ["--data", str(images), "--out", str(out), *arguments]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}

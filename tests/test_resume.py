@@ -162,6 +162,24 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_it_used(tmp_pat
     assert outcome(tmp_path) == uninterrupted
 
 
+def test_corrupt_images_are_counted_once_however_often_a_run_is_interrupted(tmp_path):
+    images = make_folder(tmp_path / "images", train=160)
+    for path in sorted((images / "train" / "n01").iterdir())[:3]:
+        path.write_bytes(path.read_bytes()[:200])
+    found = []
+    for name, stop in (("whole", False), ("stopped", True)):
+        out = tmp_path / name
+        child = start(out, images, 1, data__corrupt_images="skip")
+        if stop:
+            wait_for(log_path(out, "small", 1), '"epoch_stop"')
+            child.send_signal(signal.SIGTERM)
+            assert finish(child)[0] == EXIT_PREEMPTED
+            child = start(out, images, 2, data__corrupt_images="skip")
+        assert finish(child)[0] == 0
+        found.append(read_log(log_path(out, "small", 1)).result["skipped"])
+    assert found == [3, 3]
+
+
 def test_a_full_disk_keeps_the_old_checkpoint_and_stops_in_one_line(tmp_path, images):
     """The limit on the size of a file stands for the disk: the log fits, a checkpoint does not."""
     make_config(tmp_path, **SLOW)

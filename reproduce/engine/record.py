@@ -44,6 +44,8 @@ class Record:
         if not found:
             return None
         state = unpack(found[0])
+        if state.get("epoch") == self._config.schedule.epochs:
+            return None  # it was complete, and somebody has removed its log
         if (state.get("config_hash"), state.get("seed")) != (self._config.hash, self._seed):
             print(
                 f"warning: {self._checkpoints.folder}: its checkpoints are of recipe {state.get('config_hash')}, and "

@@ -127,7 +127,8 @@ class Trainer:
         return max(1, 16 // len(self.workers))
 
     def _check(self, outcomes: list[torch.Tensor]) -> None:
-        recent = torch.stack(outcomes).tolist()
+        with self.comm.others("the outcome of an update"):  # on a GPU the host learns here that somebody is missing
+            recent = torch.stack(outcomes).tolist()
         for i, outcome in enumerate(recent, self.update - len(recent)):
             if not math.isfinite(outcome[LOSS]):
                 raise TrainingError(
