@@ -27,7 +27,7 @@ from reproduce.engine.progress import Tick
 from reproduce.engine.record import Record, Snapshot
 from reproduce.engine.trainer import Trainer
 from reproduce.engine.wishes import Wishes
-from reproduce.errors import ConfigError, DataError, Preempted, TrainingError, UserError, command, say
+from reproduce.errors import ConfigError, DataError, LostError, Preempted, TrainingError, UserError, command, say
 from reproduce.events import ENVIRONMENT, RESULT, RESUMED, Event, checkpoint_folder, end, point, start
 
 
@@ -147,9 +147,10 @@ def main(argv=None) -> None:
         if "RANK" not in os.environ:
             raise
         # Most errors strike every process alike. The first speaks and leaves at once, which makes the launcher end the
-        # others before they repeat it; an error of one process alone is still said, a little later.
+        # others before they repeat it; an error of one process alone is still said, a little later. What killed
+        # another process the launcher knows better than any of them.
         first, preempted = os.environ["RANK"] == "0", isinstance(error, Preempted)
-        if not first and not preempted:
+        if isinstance(error, LostError) or not (first or preempted):
             time.sleep(5.0)
         if first or not preempted:
             say(error)
