@@ -193,8 +193,8 @@ def train(label: str, job: Job, out: Path, argv: list[str], env: dict[str, str],
         before = job.newest_update(out)
         code, _ = foreground.run(argv, env)
         reached = job.newest_update(out)
-        if not launch.interrupted(code) or (stuck and reached == before):
-            return code
+        if job.state(out) == "done" or not launch.interrupted(code) or (stuck and reached == before):
+            return code  # done, though the exit code may say otherwise: killed when all was written
         stuck = reached == before
         since = "from the beginning" if reached is None else f"from update {reached}"
         say(f"{label}: interrupted (exit code {code}), going on {since}")

@@ -2,8 +2,8 @@
 
 python tests/stub_run.py NAME SEED OUT FAILING_NAME HANGING_NAME INTERRUPTIONS
 
-INTERRUPTIONS is how the first calls end: "75+ 76 -9 2" stands for an exit code after a checkpoint, one without, a
-signal, and a user error; after them a call ends well.
+INTERRUPTIONS is how the first calls end: "75+ 76 -9 2 done76" stands for an exit code after a checkpoint, one without,
+a signal, a user error, and an exit code although the log is complete; after them a call ends well.
 """
 
 import os
@@ -44,7 +44,9 @@ def interrupt(out: Path, name: str, seed: int, interruptions: list[str]) -> None
         folder = events.checkpoint_folder(out, load(ROOT / "paper_configs" / f"{name}.toml").run.name, seed)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"update_{10 * call + 10:08d}.ckpt").write_text("")
-    code = int(how.removesuffix("+"))
+    if how.startswith("done"):
+        write_log(out, name, seed)
+    code = int(how.removesuffix("+").removeprefix("done"))
     os.kill(os.getpid(), -code) if code < 0 else os._exit(code)
 
 

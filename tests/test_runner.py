@@ -216,6 +216,7 @@ def test_failing_data_or_report_makes_the_exit_code_non_zero(tmp_path, stubbed, 
         ("76+ 76 76+ 76", 5, 0),
         ("76 76 0", 2, 76),  # twice without getting anywhere
         ("76+ -9 76", 3, 76),
+        ("76+ done76", 2, 0),  # killed when all was written
         ("2", 1, 2),  # a user error
         ("1+", 1, 1),  # a crash
     ],
