@@ -13,6 +13,7 @@ from reproduce.bench import __main__ as bench
 from reproduce.bench import attempts, kills
 from reproduce.bench.attempts import LAUNCHER, Kill, Pace
 from reproduce.engine.data.folders import MARKER
+from reproduce.errors import EXIT_LOST
 
 PACE = Pace(startup=1.0, training=1.0, checkpoints=10, updates=40)
 
@@ -43,6 +44,16 @@ def test_killed_runs_end_as_the_undisturbed_one(tmp_path, data, capsys, monkeypa
     assert (result["runs"], result["survived"], result["divergences"]) == (2, 2, 0) and result["kills"] >= 2
     assert [run["starts"] for run in result["each"]] == [len(run["kills"]) + 1 for run in result["each"]]
     assert result["hardware"] and len(result["weights_sha256"]) == 64
+
+
+def test_a_killed_rank_is_named_in_one_line(tmp_path, data):
+    """By the launcher: the other rank, which only lost a connection, is ended before it speaks."""
+    trial = kills.Trial(tmp_path / "run", data, 2, 1)
+    with trial.start() as attempt:
+        assert attempt.strike(Kill(1, "training", 0.3), PACE)
+        assert attempt.wait() == EXIT_LOST
+        errors = [line for line in attempt.said.read_text().splitlines() if "error" in line.lower()]
+    assert len(errors) == 1 and errors[0].startswith("error: rank 1 (pid ") and "died of SIGKILL" in errors[0]
 
 
 # ---- what it would notice ------------------------------------------------------------------------------------------
@@ -128,6 +139,15 @@ def test_a_run_that_does_not_go_on_from_its_checkpoint_is_noticed(tmp_path, data
     (tmp_path / "checkpoints" / "update_00000007.ckpt").write_text("")
     run = trial.disturbed([], PACE)
     assert run.story is None and run.difference == "went on from 5, not from 7"
+
+
+def test_a_run_killed_when_all_was_written_is_done(tmp_path, data, monkeypatch):
+    trial = kills.Trial(tmp_path / "run", data, 1, 1)
+    monkeypatch.setattr(trial, "start", lambda: start(tmp_path, "none", 60))
+    monkeypatch.setattr(kills, "read_log", lambda _: type("Log", (), {"complete": True}))
+    monkeypatch.setattr(kills, "story", lambda _: story(0.5))
+    run = trial.disturbed([Kill(LAUNCHER, "writing", 0.0), Kill(LAUNCHER, "writing", 0.0)], PACE)
+    assert run.starts == 1 and run.story == story(0.5) and "after its end" in run.kills[0]
 
 
 def test_a_run_that_hangs_is_noticed(tmp_path, monkeypatch):

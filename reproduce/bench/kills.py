@@ -137,14 +137,14 @@ class Trial:
                 code = attempt.wait()
                 if struck:
                     self._note(run, kills.pop(0))
-                elif code or not read_log(self.log).complete:
+                if read_log(self.log).complete:
+                    if attempt.resumed_after() == attempt.first_update:
+                        run.story = story(self.log)
+                    else:
+                        run.difference = f"went on from {attempt.resumed_after()}, not from {attempt.first_update}"
+                    return run
+                if not struck:
                     run.difference = f"exit code {code}: {attempt.said.read_text()[-300:].strip()}"
-                    return run
-                elif attempt.resumed_after() != attempt.first_update:
-                    run.difference = f"went on from {attempt.resumed_after()}, not from {attempt.first_update}"
-                    return run
-                else:
-                    run.story = story(self.log)
                     return run
         run.difference = f"not done after {MOST_STARTS} starts"
         return run
@@ -158,12 +158,15 @@ class Trial:
         if not any(name.endswith(".ckpt") for name in names):
             places.append("before the first checkpoint")
         events = read_events(self.log) if self.log.exists() else []
+        if read_log(self.log).complete:
+            places.append("after its end")
         marks = [event.key for _, event in events if event.key in ("epoch_start", "epoch_stop")]
         if marks and marks[-1] == "epoch_start":
             places.append("in the middle of an epoch")
-        run.seen.update(places or ["elsewhere"])
+        places = places or ["between epochs"]
+        run.seen.update(places)
         victim = f"rank {kill.victim}" if kill.victim != LAUNCHER else "all" if self.alone else "the launcher"
-        run.kills.append(f"{victim} {' and '.join(places) or 'between epochs'}")
+        run.kills.append(f"{victim} {' and '.join(places)}")
 
 
 def story(log: Path) -> list:
