@@ -20,7 +20,7 @@ from pathlib import Path
 
 from reproduce import config as configs
 from reproduce.bench import netns, steptimes, trace
-from reproduce.bench.hosts import Hosts
+from reproduce.bench.hosts import Hosts, failure
 from reproduce.engine.spawn import launch
 from reproduce.errors import UserError, command
 from reproduce.grouping import RULES, divide
@@ -82,9 +82,9 @@ def measure(given: argparse.Namespace, mbit: float | None, label: str, loopback:
             "out": str(out),
         })  # fmt: skip
         with shown(progress, label):
-            network, failure = (on_loopback if loopback else on_hosts)(request, given.hosts, mbit)
-        if failure or not out.exists():
-            raise UserError(f"{label}: the measurement failed: {failure or 'without a word'}")
+            network, why = (on_loopback if loopback else on_hosts)(request, given.hosts, mbit)
+        if why or not out.exists():
+            raise UserError(f"{label}: the measurement failed: {why or 'without a word'}")
         return network, json.loads(out.read_text())
 
 
@@ -92,13 +92,7 @@ def on_hosts(request: str, count: int, mbit: float | None) -> tuple[str, str]:
     """The network, and in one line why the measurement failed; empty if it did not."""
     with Hosts(count, mbit) as hosts:
         done = hosts.torchrun("reproduce.engine.timing", [request], env=QUIET, timeout=MOST_SECONDS)
-    failed = [one for one in done if one.code]
-    lines = [line for one in failed for line in one.stderr.splitlines()]
-    said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    if failed and not said:
-        print("\n".join(lines), file=sys.stderr)  # an error of ours, then: all of it
-        said = [f"exit code {failed[0].code} on host {failed[0].host}"]
-    return str(hosts), said[0] if said else ""
+    return str(hosts), failure(done)
 
 
 def on_loopback(request: str, processes: int, _) -> tuple[str, str]:

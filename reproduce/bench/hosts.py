@@ -211,5 +211,18 @@ class Job:
         return Finished(host, self.processes[host].returncode, *texts)
 
 
+def failure(done: list[Finished]) -> str:
+    """Why a job failed, in one line; empty if it did not. What looks like an error of ours is printed whole."""
+    failed = [one for one in done if one.code]
+    if not failed:
+        return ""
+    for one in failed:
+        for line in one.stderr.splitlines():
+            if line.startswith("error: "):
+                return line.removeprefix("error: ")
+    print(failed[0].stderr, file=sys.stderr)
+    return f"exit code {failed[0].code} on host {failed[0].host}; what it said stands above"
+
+
 def _stop(signum, _frame):
     raise Stopped(signum)
