@@ -118,7 +118,8 @@ class Plan:
         # on a cluster the command is one process's, and the scheduler starts it once per GPU
         processes = 1 if self.tier == "paper" else launch.fit(self.processes, job.config.batch.workers)
         path = CONFIGS / f"{job.name}.toml"
-        return launch.train_command(path, job.seed, self.out, self.data, processes, python=python)
+        every = launch.CHECKPOINT_SECONDS[self.tier]
+        return launch.train_command(path, job.seed, self.out, self.data, processes, python, every)
 
     def report_command(self, artefact: Artefact, python: str):
         return [python, artefact.script, "--tier", self.tier, "--results", launch.short(self.out)], {}
