@@ -135,17 +135,17 @@ class Trial:
             with self.start() as attempt:
                 struck = bool(kills) and attempt.strike(kills[0], pace)
                 code = attempt.wait()
-                if struck:
-                    self._note(run, kills.pop(0))
-                if read_log(self.log).complete:
-                    if attempt.resumed_after() == attempt.first_update:
-                        run.story = story(self.log)
-                    else:
-                        run.difference = f"went on from {attempt.resumed_after()}, not from {attempt.first_update}"
-                    return run
-                if not struck:
-                    run.difference = f"exit code {code}: {attempt.said.read_text()[-300:].strip()}"
-                    return run
+            if read_log(self.log).complete:
+                since, expected = attempt.resumed_after(), attempt.first_update
+                if since == expected:
+                    run.story = story(self.log)
+                else:
+                    run.difference = f"went on from {since}, not from {expected}"
+                return run
+            if not struck:
+                run.difference = f"exit code {code}: {attempt.said.read_text()[-300:].strip()}"
+                return run
+            self._note(run, kills.pop(0))
         run.difference = f"not done after {MOST_STARTS} starts"
         return run
 
@@ -158,8 +158,6 @@ class Trial:
         if not any(name.endswith(".ckpt") for name in names):
             places.append("before the first checkpoint")
         events = read_events(self.log) if self.log.exists() else []
-        if read_log(self.log).complete:
-            places.append("after its end")
         marks = [event.key for _, event in events if event.key in ("epoch_start", "epoch_stop")]
         if marks and marks[-1] == "epoch_start":
             places.append("in the middle of an epoch")
@@ -208,7 +206,7 @@ def trials(given: argparse.Namespace, folder: Path) -> dict:
     while len(runs) < given.runs:
         run = trial.disturbed(draw_kills(rng, given.processes), pace)
         if not run.kills and run.story is not None:
-            continue  # it was quicker than its murderer
+            continue  # it was done before the first kill
         if run.story is not None:
             run.difference = difference(expected, run.story)
         runs.append(run)
