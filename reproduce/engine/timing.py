@@ -10,7 +10,6 @@ gradients of its own; the order within a round changes from round to round, so t
 
 import copy
 import json
-import platform
 import random
 import sys
 import time
@@ -166,7 +165,7 @@ def measure(request: Request, comm: Comm) -> dict:
         variants.append({"rule": rule, "overlap": overlap, "wire": wire, "groups": groups, "bytes": size,
                          "seconds": times[1:]})  # fmt: skip
         contender.gradients.close()
-    about = describe(config, comm, "fp32", loader.backend) | {"platform": platform.system()}
+    about = describe(config, comm, "fp32", loader.backend)
     return {"variants": variants, "startup": started, "trace": trace, "about": about}
 
 
