@@ -59,6 +59,9 @@ def test_a_killed_rank_is_named_in_one_line(tmp_path, data):
 # ---- what it would notice ------------------------------------------------------------------------------------------
 
 
+MISSED = ["the run was done before its first kill"]
+
+
 class MadeUp(kills.Trial):
     """A trial without processes: `ends` are the stories of its runs, None for one that does not get to its end."""
 
@@ -69,6 +72,8 @@ class MadeUp(kills.Trial):
 
     def disturbed(self, planned, pace):
         end = self.ends.pop(0)
+        if end == MISSED:
+            return kills.Run([], Counter(), 1, story(0.5))
         return kills.Run(["rank 0 here"], Counter(here=1), 2, end, "" if end else "exit code 2: error: no")
 
 
@@ -84,6 +89,7 @@ def story(loss: float, weights: str = "ab") -> list:
         ([story(0.5), story(0.5000000001)], 1, "runs survived 2/2, divergences 1", '"train_loss": 0.5000000001}'),
         ([story(0.5, "ac"), story(0.5)], 1, "runs survived 2/2, divergences 1", '"ac"'),
         ([story(0.5)[:1], story(0.5)], 1, "runs survived 2/2, divergences 1", "1 events instead of 2"),
+        ([MISSED, story(0.5), story(0.5)], 0, "runs survived 2/2, divergences 0", "[2/2] killed rank 0 here: same end"),
         ([None, story(0.5)], 1, "runs survived 1/2, divergences 0", "exit code 2: error: no"),
     ],
 )
@@ -139,6 +145,13 @@ def test_a_run_that_does_not_go_on_from_its_checkpoint_is_noticed(tmp_path, data
     (tmp_path / "checkpoints" / "update_00000007.ckpt").write_text("")
     run = trial.disturbed([], PACE)
     assert run.story is None and run.difference == "went on from 5, not from 7"
+
+
+def test_a_start_that_fails_by_itself_is_noticed(tmp_path, data, monkeypatch):
+    trial = kills.Trial(tmp_path / "run", data, 1, 1)
+    monkeypatch.setattr(trial, "start", lambda: start(tmp_path, "none", "not a number"))
+    run = trial.disturbed([], PACE)
+    assert run.story is None and run.difference.startswith("exit code 1: ") and "ValueError" in run.difference
 
 
 def test_a_kill_when_all_was_written_does_not_count(tmp_path, data, monkeypatch):
