@@ -15,7 +15,8 @@ from reproduce.bench.steptimes import COMPUTE, DDP, HALF, Variant
 from reproduce.errors import UserError
 
 ROOT = Path(__file__).parents[1]
-SMALL = ["--hosts", "2", "--steps", "2", "--set", 'model.name="resnet8"', "--set", "data.image_size=28"]
+# 112 pixels: backward lasts long enough to send something in it, also on a busy machine
+SMALL = ["--hosts", "2", "--steps", "2", "--set", 'model.name="resnet8"', "--set", "data.image_size=112"]
 needs_hosts = pytest.mark.skipif(bool(netns.why_not()), reason=netns.why_not())
 # forward 0-10, backward 10-30, update to 40; group 0 is sent at once, group 1 waits for it
 EVENTS = [
