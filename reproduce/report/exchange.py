@@ -78,7 +78,8 @@ def notes(result: Result) -> str:
     lines = [
         f"\nMilliseconds of a training step: median (lowest to highest) of n = {n}, all variants taking turns in the "
         "same processes. A gain above 1 means that the overlapped step is the quicker one; `against DDP` above 1 that "
-        "it is quicker than PyTorch's DistributedDataParallel. MB is what each process puts into the sums of a step.\n"
+        "it is quicker than PyTorch's DistributedDataParallel (its default buckets, which gradients are views of; its "
+        "buffers not broadcast). MB is what each process puts into the sums of a step.\n"
     ]
     for network in result.networks:
         if network.lead_ms is not None:
