@@ -89,7 +89,7 @@ def story(loss: float, weights: str = "ab") -> list:
         ([story(0.5), story(0.5000000001)], 1, "runs survived 2/2, divergences 1", '"train_loss": 0.5000000001}'),
         ([story(0.5, "ac"), story(0.5)], 1, "runs survived 2/2, divergences 1", '"ac"'),
         ([story(0.5)[:1], story(0.5)], 1, "runs survived 2/2, divergences 1", "1 events instead of 2"),
-        ([MISSED, story(0.5), story(0.5)], 0, "runs survived 2/2, divergences 0", "[2/2] killed rank 0 here: same end"),
+        ([MISSED, story(0.5), story(0.5)], 0, "runs survived 2/2, divergences 0", "[1/2] killed rank 0 here: same end"),
         ([None, story(0.5)], 1, "runs survived 1/2, divergences 0", "exit code 2: error: no"),
     ],
 )
