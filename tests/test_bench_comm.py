@@ -147,6 +147,14 @@ def test_bad_input_is_one_line_and_starts_nothing(options, says, capsys, tmp_pat
     assert err.count("\n") == 1 and says in err
 
 
+def test_a_delay_without_netem_in_the_kernel_is_one_line(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(netns, "why_not", lambda: "")
+    monkeypatch.setattr(netns, "has_netem", lambda: False)
+    monkeypatch.setattr(comm, "launch", lambda *_: pytest.fail("started"))
+    assert bench.main(["comm", "--out", str(tmp_path / "comm.json"), "--delay-ms", "5"]) == 2
+    assert "error: a delay of 5.0 ms: this kernel has no netem" in capsys.readouterr().err
+
+
 def test_an_unknown_benchmark_names_the_nearest(capsys):
     assert bench.main(["com"]) == 2
     assert "com: no such benchmark: did you mean comm?" in capsys.readouterr().err

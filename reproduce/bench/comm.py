@@ -41,6 +41,7 @@ def parse(argv) -> argparse.Namespace:
     add = parser.add_argument
     add("--hosts", type=int, default=4, help="network namespaces, of one process each (default: 4)")
     add("--mbit", default="400,1000,unlimited", help="rates of the links in Mbit/s (default: 400,1000,unlimited)")
+    add("--delay-ms", type=float, default=0.0, help="added one way on every link, by netem (default: 0)")
     add("--steps", type=int, default=5, help="steps timed of each variant (default: 5)")
     add("--rules", default=",".join(steptimes.RULES), help="group rules (default: %(default)s)")
     add("--out", type=Path, default=ROOT / "results" / "quick" / steptimes.FILE, help="default: %(default)s")
@@ -82,20 +83,21 @@ def measure(given: argparse.Namespace, mbit: float | None, label: str, loopback:
             "out": str(out),
         })  # fmt: skip
         with shown(progress, label):
-            network, why = (on_loopback if loopback else on_hosts)(request, given.hosts, mbit)
+            where = on_loopback if loopback else on_hosts
+            network, why = where(request, given.hosts, mbit, given.delay_ms)
         if why or not out.exists():
             raise UserError(f"{label}: the measurement failed: {why or 'without a word'}")
         return network, json.loads(out.read_text())
 
 
-def on_hosts(request: str, count: int, mbit: float | None) -> tuple[str, str]:
+def on_hosts(request: str, count: int, mbit: float | None, delay_ms: float) -> tuple[str, str]:
     """The network, and in one line why the measurement failed; empty if it did not."""
-    with Hosts(count, mbit) as hosts:
+    with Hosts(count, mbit, delay_ms) as hosts:
         done = hosts.torchrun("reproduce.engine.timing", [request], env=QUIET, timeout=MOST_SECONDS)
     return str(hosts), failure(done)
 
 
-def on_loopback(request: str, processes: int, _) -> tuple[str, str]:
+def on_loopback(request: str, processes: int, _mbit, _delay_ms) -> tuple[str, str]:
     """As `on_hosts`; what the processes say goes where our errors go."""
     code = launch([sys.executable, "-m", "reproduce.engine.timing", request], processes)
     if code > 128:
