@@ -142,14 +142,35 @@ def test_every_gradient_is_a_view_with_its_parameters_strides():
     assert all(before[1] <= after[0] for before, after in zip(places, places[1:])), "two gradients overlap"
 
 
-def test_an_error_of_the_exchange_is_raised_where_the_update_waits():
-    def fail(_):
+def test_two_groups_are_in_flight_at_most_and_begin_and_end_in_order():
+    seen, first = [], threading.Event()
+
+    def begin(number):
+        seen.append(("begin", number))
+        first.wait(0.5 if number == 0 else 0)  # so that all have been put when the first has begun
+        return lambda: seen.append(("end", number))
+
+    sender = gradients._Thread(begin)
+    for number in range(4):
+        sender.put(number)
+    first.set()
+    sender.wait()
+    sender.close()
+    assert [n for what, n in seen if what == "begin"] == [n for what, n in seen if what == "end"] == [0, 1, 2, 3]
+    flying = [seen.index(("begin", n)) < seen.index(("end", n - 1)) for n in range(1, 4)]
+    assert all(flying), "one at a time"
+    assert all(seen.index(("begin", n)) > seen.index(("end", n - 2)) for n in range(2, 4)), "three at a time"
+
+
+@pytest.mark.parametrize("where", ["begin", "end"])
+def test_an_error_of_the_exchange_is_raised_where_the_update_waits(where):
+    def fail(*_):
         raise RuntimeError("connection closed by peer")
 
-    sender = gradients._Thread(fail)
-    sender.put(0)
-    sender.put(1)
-    with pytest.raises(RuntimeError, match="connection closed"):
-        sender.wait()
+    sender = gradients._Thread(fail if where == "begin" else lambda _: fail)
+    for number in range(3):
+        sender.put(number)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="connection closed"):
+            sender.wait()
     sender.close()
-    assert threading.active_count() < 50

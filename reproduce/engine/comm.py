@@ -76,17 +76,20 @@ class Comm:
                 "again to go on from the last checkpoint"
             ) from error
 
-    def reduce_(self, flat: torch.Tensor) -> None:
-        """Sum a one-dimensional tensor of gradients over all processes, in place, by the configured algorithm."""
+    def reduce_(self, flat: torch.Tensor) -> dist.Work | None:
+        """Sum a one-dimensional tensor of gradients over all processes, in place, by the configured algorithm.
+
+        Flat, it has only begun when this returns, and the work to wait for comes back.
+        """
         if self.world_size == 1:
-            return
+            return None
         if not self.two_stage:
-            dist.all_reduce(flat)
-            return
+            return dist.all_reduce(flat, async_op=True)
         part = flat.new_empty(len(flat) // self.node_size)
         dist.reduce_scatter_tensor(part, flat, group=self._node)
         dist.all_reduce(part, group=self._peers)
         all_gather_into(flat, part, group=self._node)
+        return None
 
     def sum_(self, tensor: torch.Tensor) -> torch.Tensor:
         """Sum over processes, in place; returns `tensor`."""

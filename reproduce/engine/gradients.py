@@ -8,6 +8,7 @@ before it have been sent. Only the last pass of an update sends; earlier passes 
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 
 import torch
@@ -54,7 +55,7 @@ class Gradients:
         self.controls = self.buffer[-CONTROLS:]
         self._missing, self._next, self._armed = [0] * len(self.groups), len(self.groups), False
         several = comm.world_size > 1
-        self._sender = (_Stream if comm.device.type == "cuda" else _Thread)(self._sum) if several else None
+        self._sender = (_Stream if comm.device.type == "cuda" else _Thread)(self._begin) if several else None
 
     def _lay_out(self, parameters: list[nn.Parameter], wire: torch.dtype):
         """The buffer and, for each group, (its slice, its copy on the wire or None if that is the slice itself)."""
@@ -111,16 +112,22 @@ class Gradients:
         with self.comm.others("the gradients of an update"):
             self._sender.wait()
 
-    def _sum(self, number: int) -> None:
+    def _begin(self, number: int) -> Callable[[], None]:
+        """Begin to sum a group; what comes back ends it."""
         flat, wire = self._slices[number]
         self._note("send", number)
-        if wire is None:
-            self.comm.reduce_(flat)
-        else:
+        if wire is not None:
             wire.copy_(flat)
-            self.comm.reduce_(wire)
-            flat.copy_(wire)
-        self._note("done", number)
+        work = self.comm.reduce_(flat if wire is None else wire)
+
+        def end() -> None:
+            if work is not None:
+                work.wait()  # with NCCL the stream waits, not the host
+            if wire is not None:
+                flat.copy_(wire)
+            self._note("done", number)
+
+        return end
 
     def _note(self, name: str, number: int) -> None:
         if self.timeline is not None:
@@ -138,24 +145,35 @@ class Gradients:
             self._sender.close()
 
 
-class _Thread:
-    """Runs `work` on what is put, in order, beside backward. For CPUs: gloo's calls block."""
+IN_FLIGHT = 2  # groups at a time: while one adds up, the other keeps the link busy; gloo has two threads
 
-    def __init__(self, work: Callable[[int], None]):
-        self._work, self._error = work, None
+
+class _Thread:
+    """Begins what is put, in order, and ends it, beside backward. For CPUs: gloo's calls block."""
+
+    def __init__(self, begin: Callable[[int], Callable[[], None]]):
+        self._begin, self._error = begin, None
         self._queue: queue.Queue = queue.Queue()
         self._thread = threading.Thread(target=self._run, name="gradients", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
-        while (item := self._queue.get()) is not None:
-            try:
-                if self._error is None:
-                    self._work(item)
-            except Exception as error:  # a lost process; raised where the update waits
-                self._error = error
-            finally:
+        flying: deque[Callable[[], None]] = deque()
+        while True:
+            if flying and (len(flying) == IN_FLIGHT or self._queue.empty()):
+                self._try(flying.popleft())
                 self._queue.task_done()
+            elif (item := self._queue.get()) is None:
+                return
+            else:
+                flying.append(self._try(self._begin, item) or _nothing)
+
+    def _try(self, step: Callable, *arguments):
+        """Do it, unless an earlier step has failed: a lost process. The error is raised where the update waits."""
+        try:
+            return step(*arguments) if self._error is None else None
+        except Exception as error:
+            self._error = error
 
     def put(self, item: int) -> None:
         self._queue.put(item)
@@ -171,16 +189,20 @@ class _Thread:
             self._thread.join()
 
 
-class _Stream:
-    """Runs `work` at once on a stream of its own, behind what the current stream has done so far. For GPUs."""
+def _nothing() -> None:
+    pass
 
-    def __init__(self, work: Callable[[int], None]):
-        self._work, self._stream = work, torch.cuda.Stream(priority=-1)
+
+class _Stream:
+    """Does all at once on a stream of its own, behind what the current stream has done so far. For GPUs."""
+
+    def __init__(self, begin: Callable[[int], Callable[[], None]]):
+        self._begin, self._stream = begin, torch.cuda.Stream(priority=-1)
 
     def put(self, item: int) -> None:
         self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
-            self._work(item)
+            self._begin(item)()
 
     def wait(self) -> None:
         torch.cuda.current_stream().wait_stream(self._stream)
