@@ -106,7 +106,9 @@ def test_a_job_that_does_not_end_is_stopped_and_named():
 
 @needs_hosts
 def test_torchrun_ranks_processes_by_host():
-    show = "import os, sys; print(*(os.environ[k] for k in ('RANK', 'LOCAL_RANK', 'WORLD_SIZE', 'MASTER_ADDR')))"
+    # one write per process: both of a host have the same file
+    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR")
+    show = f"import os; os.write(1, (' '.join(os.environ[k] for k in {names}) + chr(10)).encode())"
     with Hosts(2) as hosts:
         commands = hosts.torchrun_commands("MODULE", [], processes_per_host=2)
         commands = [[*command[:-2], "--no-python", sys.executable, "-c", show] for command in commands]
