@@ -153,6 +153,11 @@ def checkpoint_folder(out: Path, name: str, seed: int) -> Path:
     return Path(out) / "checkpoints" / name / f"seed_{seed}"
 
 
+def newest_update(checkpoints: Path) -> int | None:
+    """Updates taken in the newest checkpoint of such a folder, by the name of the file; None if there is none."""
+    return max((int(path.stem.removeprefix("update_")) for path in checkpoints.glob("update_*.ckpt")), default=None)
+
+
 def read_events(path: Path) -> list[tuple[float, Event]]:
     """All events of a log as (seconds since the epoch, Event); other lines are skipped, a cut last line too."""
     events = []

@@ -41,8 +41,7 @@ class Job:
 
     def newest_update(self, out: Path) -> int | None:
         """Updates taken in its newest checkpoint, by the name of the file."""
-        folder = events.checkpoint_folder(out, self.config.run.name, self.seed)
-        return max((int(path.stem.removeprefix("update_")) for path in folder.glob("update_*.ckpt")), default=None)
+        return events.newest_update(events.checkpoint_folder(out, self.config.run.name, self.seed))
 
     def expected_seconds(self, tier: str) -> float:
         """From the quickest published log of this config, as others may have shared their machine; else assumed."""

@@ -119,7 +119,7 @@ class Evaluation:
 class Communication:
     """How processes sum their gradients. It changes a run's speed and, by rounding, its last digits."""
 
-    groups: str = "single"  # a rule of engine/groups.py: "cubic:F" | "size:NMB" | "layer" | "single"; "ddp": PyTorch's
+    groups: str = "single"  # a rule of grouping.py: "cubic:F" | "size:NMB" | "layer" | "single"; "ddp": PyTorch's
     allreduce: str = "flat"  # "flat" | "two_stage": within the node, across nodes, within the node
     wire: str = "fp32"  # "fp32" | "fp16" | "bf16"; batch norm always goes as fp32
     overlap: bool = True  # send a group during backward; False: all of them after it

@@ -9,22 +9,9 @@ import pytest
 from data_helpers import make_folder
 from run_helpers import finish, start, wait_for
 
+from reproduce.bench.attempts import ranks_of
 from reproduce.errors import EXIT_LOST
 from reproduce.events import log_path
-
-
-def ranks_of(launcher: int) -> dict[int, int]:
-    """{rank: pid} of the processes a launcher has started."""
-    found = {}
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == launcher:
-                environ = dict(e.partition("=")[::2] for e in (process / "environ").read_text().split("\0"))
-                found[int(environ["RANK"])] = int(process.name)
-        except (OSError, KeyError):
-            continue
-    return found
 
 
 def gone(pid: int) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reproduce.errors import UserError
+from reproduce.events import newest_update
 from reproduce.launch import ROOT
 
 MOST_SECONDS = 180  # for one attempt, and far more than one takes
@@ -135,10 +136,6 @@ class Attempt:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         self.process.wait()
-
-
-def newest_update(checkpoints: Path) -> int | None:
-    return max((int(path.stem.removeprefix("update_")) for path in checkpoints.glob("update_*.ckpt")), default=None)
 
 
 def ranks_of(pid: int) -> dict[int, int]:

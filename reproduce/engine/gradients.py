@@ -1,7 +1,7 @@
 """Gradients in static groups: each group's allreduce starts while backward still computes the next one's.
 
 Paper, techniques 8 and 9; the team's rule and order: facts e. Every process derives the same groups from the same
-network (`groups.divide`), so nothing is negotiated: a group is sent once its last gradient is there and all groups
+network (`grouping.divide`), so nothing is negotiated: a group is sent once its last gradient is there and all groups
 before it have been sent. Only the last pass of an update sends; earlier passes add to the same buffer.
 """
 
