@@ -29,8 +29,9 @@ FULL_RECIPE = ("headline_b81920_g2048", "mlperf06_b86016_g2048")
 class Artefact:
     """A table or figure: the script that draws it, the runs it needs per tier, and runs it draws only if present.
 
-    It belongs to the tiers in `runs`. `benchmark` is the module of `reproduce.bench` that measures what it draws, if no
-    run does: its result is bench/NAME.json below the results folder.
+    It belongs to the tiers in `runs`; one that needs no run draws what the package carries, and logs if there are any.
+    `benchmark` is the module of `reproduce.bench` that measures what it draws, if no run does: its result is
+    bench/NAME.json below the results folder.
     """
 
     name: str
@@ -51,6 +52,14 @@ ARTEFACTS = (
         "curve", "Top-1 accuracy against epoch and against time", "reproduce/curve.py",
         {"quick": ("quick/headline_b800_w20",), "node": FULL_RECIPE, "paper": FULL_RECIPE},
         {"quick": ("quick/mlperf06_b840_w20",)},
+    ),
+    Artefact(
+        "figure1", "Figure 1: a compute node of ABCI", "reproduce/figure1.py",
+        {"quick": (), "node": (), "paper": ()}, {},
+    ),
+    Artefact(
+        "figure2", "Figure 2: images/s against the number of GPUs", "reproduce/figure2.py",
+        {"quick": (), "node": (), "paper": ()}, {},
     ),
     Artefact(
         "figure3", "Figure 3: top-1 accuracy against mini-batch", "reproduce/figure3.py",

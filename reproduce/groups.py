@@ -2,7 +2,8 @@
 
     python reproduce/groups.py [--results DIR] [--out DIR]
 
-Draws what `python -m reproduce.bench comm` measured: groups.png, .pdf, .md and .json. Needs no torch.
+Draws what `python -m reproduce.bench comm` measured, and beside it what the cluster model says of the paper's machine:
+groups.png, .pdf, .md and .json. Needs no torch.
 """
 
 import sys
@@ -12,8 +13,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from reproduce.artefacts import artefact  # noqa: E402
 from reproduce.bench import steptimes  # noqa: E402
+from reproduce.cluster import files  # noqa: E402
 from reproduce.errors import command  # noqa: E402
 from reproduce.report import exchange, output, plot, table  # noqa: E402
+
+CLUSTER, GPUS, LOCAL_BATCH = "abci", 2048, 40  # of the modelled panel: the paper's
 
 
 def runs(given):
@@ -26,16 +30,20 @@ def rows(result):
 
 def render(cells, result, given):
     title = f"{artefact('groups').title}\n{exchange.about(result, given.tier)}"
-    networks = result.networks if result else ()
-    columns = max(1, len(networks))
-    figure, axes = plot.plt.subplots(1, columns, figsize=(max(8, 5.2 * columns), 5.5), squeeze=False)
+    networks, cluster = result.networks if result else (), files.load(CLUSTER)
+    modelled, columns = exchange.modelled(cluster, GPUS, LOCAL_BATCH), max(1, len(networks)) + 1
+    figure, axes = plot.plt.subplots(1, columns, figsize=(5.2 * columns, 5.5), squeeze=False)
     figure.suptitle(title, fontsize=10.5)
     if not networks:
         exchange.hole(axes[0][0])
     for ax, network in zip(axes[0], networks):
         exchange.panel(ax, network)
-    paths = plot.save(figure, given.out, "groups", exchange.side_car(title, given.tier, result))
+    exchange.modelled_panel(axes[0][-1], cluster, modelled)
+    facts = exchange.side_car(title, given.tier, result)
+    facts["modelled"] = {"kind": "modelled", "rules": [one.facts() for one in modelled], **cluster.facts()}
+    paths = plot.save(figure, given.out, "groups", facts)
     body = table.markdown(steptimes.HEADER, cells) + exchange.notes(result) if result else f"{exchange.MISSING}\n"
+    body += exchange.modelled_notes(cluster, modelled) + table.markdown(*exchange.modelled_rows(modelled))
     return [*paths, output.write(given.out, "groups.md", f"# {title}\n\n{body}")]
 
 

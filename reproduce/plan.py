@@ -63,6 +63,9 @@ def jobs_of(artefacts, tier: str, seeds: int, with_optional: bool) -> list[Job]:
 
 
 def artefact_state(jobs: list[Job], out: Path) -> str:
+    """What its runs are, taken together; "done" for one that needs none."""
+    if not jobs:
+        return "done"
     states = [job.state(out) for job in jobs]
     if len(set(states)) == 1:
         return states[0]

@@ -80,9 +80,9 @@ def make_folder(root: Path, train: int = 8, val: tuple[int, ...] = (4, 4, 3), cl
     return root
 
 
-def job(encoded: list[bytes], geometry: np.ndarray, flips: np.ndarray) -> SimpleNamespace:
+def job(encoded: list[bytes], geometry: np.ndarray, flips: np.ndarray, pixels=None) -> SimpleNamespace:
     """What a back-end's `stream` takes."""
-    return SimpleNamespace(encoded=encoded, geometry=geometry, flips=flips)
+    return SimpleNamespace(encoded=encoded, pixels=pixels, geometry=geometry, flips=flips)
 
 
 class Loaders:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from data_helpers import BACKENDS, NEEDS_DALI, Loaders, encode, make_folder, picture, updates
+from data_helpers import BACKENDS, NEEDS_DALI, encode, make_folder, picture, updates
 
 from reproduce.engine.data.images import substituted
 from reproduce.errors import DataError
@@ -13,12 +13,6 @@ DAMAGE = {
     "zero bytes": lambda data: b"",
     "no image header": lambda data: b"not an image" * 20,
 }
-
-
-@pytest.fixture
-def opened(tmp_path):
-    with Loaders(tmp_path) as loaders:
-        yield loaders.open
 
 
 @pytest.fixture

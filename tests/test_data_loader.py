@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from data_helpers import BACKENDS, Loaders, encode, make_folder, picture, updates
+from data_helpers import BACKENDS, encode, make_folder, picture, updates
 
 from reproduce.errors import DataError
 
@@ -12,12 +12,6 @@ from reproduce.errors import DataError
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return make_folder(tmp_path_factory.mktemp("data") / "d")
-
-
-@pytest.fixture
-def opened(tmp_path):
-    with Loaders(tmp_path) as loaders:
-        yield loaders.open
 
 
 def same(a: dict, b: dict) -> bool:

@@ -1,12 +1,21 @@
-"""LARS: the fast version, the reference and an independent NumPy formula agree, for every preset."""
+"""LARS: every back-end, the reference and an independent NumPy formula agree, for every preset."""
+
+import sys
+import types
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from reproduce.engine.lars import PRESETS, Constants, Lars, reference_step, split_parameters
+from reproduce import config as configs
+from reproduce.engine.comm import Comm
+from reproduce.engine.gradients import make_gradients
+from reproduce.engine.lars import PRESETS, Constants, Lars, make_lars, native, reference_step, split_parameters
 from reproduce.engine.model import build_model, initialise
+from reproduce.engine.workers import WorkerBatchNorm2d
+from reproduce.errors import ConfigError
+from reproduce.recipe import Communication
 
 LR, WD, M, ETA, EPS, PEAK = 0.7, 5e-5, 0.96, 0.0025, 1e-9, 13.0
 
@@ -46,28 +55,59 @@ def numpy_step(name, w, g, v, adapted, lr, wd, m):
     return w - lr * v, v
 
 
-class ResNet50Tensors:
-    """The 161 tensors of ResNet-50 with seeded gradients of very different sizes per tensor."""
+class Tiny(nn.Module):
+    """Tensors of a few shapes, in modules of the types that decide who is adapted; never run."""
 
     def __init__(self):
-        from reproduce import config as configs
-
-        model = build_model(configs.load("paper_configs/headline_b81920_g2048.toml"))
-        initialise(model, 1)
-        self.weights, self.others = split_parameters(model)
-        self.parameters = [*self.weights, *self.others]
-        self.generator = np.random.default_rng(0)
-
-    def gradients(self):
-        for i, p in enumerate(self.parameters):
-            scale = np.float32(10.0 ** (i % 5 - 4))
-            draws = self.generator.standard_normal(p.shape, dtype=np.float32) * scale
-            yield torch.from_numpy(draws).to(memory_format=torch.preserve_format)
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, bias=False)
+        self.bn = WorkerBatchNorm2d(8, 1e-5, 0.9)
+        self.pointwise = nn.Conv2d(8, 16, 1, bias=False)
+        self.zeros = nn.Conv2d(4, 4, 1, bias=False)
+        self.fc = nn.Linear(16, 10)
 
 
-@pytest.fixture(scope="module")
-def tensors():
-    return ResNet50Tensors()
+def resnet50():
+    model = build_model(configs.load("paper_configs/headline_b81920_g2048.toml"))
+    initialise(model, 1)
+    return model
+
+
+def contender(model, backend, constants):
+    """A back-end over a network's own parameters and gradients, laid out as in training."""
+    gradients = make_gradients(model, Comm(torch.device("cpu")), Communication("cubic:1"))
+    return make_lars(backend.partition(",")[0], *split_parameters(model), constants, gradients)
+
+
+NORMS_ONLY = "apex, norms only"
+
+
+@pytest.fixture
+def apex(monkeypatch):
+    """Stand-ins of apex's two functions, with the arguments and results of their sources. NVIDIA's has but the first;
+    what is returned switches to an apex that has both, or not."""
+
+    def multi_tensor_l2norm(chunk, overflow, lists, per_tensor):
+        norms = torch.stack([t.double().norm().float() for t in lists[0]])
+        return norms.norm()[None], norms if per_tensor else None
+
+    def multi_tensor_lars(
+        chunk, overflow, lists, grad_norms, param_norms, lr, trust_coefficient, epsilon, weight_decay, momentum,
+        dampening, nesterov, first_run, wd_after_momentum, scale, is_skipped,
+    ):  # fmt: skip
+        for i, (g, w, v) in enumerate(zip(*lists)):
+            ratio = 1.0
+            if not is_skipped and grad_norms[i] > 0 and param_norms[i] > 0:
+                p = param_norms[i]
+                ratio = trust_coefficient * p / (grad_norms[i] + p * weight_decay + epsilon)
+            v.mul_(momentum).sub_(lr * ratio * (g + weight_decay * w))
+            w.add_(v)
+
+    both, norms = types.ModuleType("amp_C"), types.ModuleType("amp_C")
+    both.multi_tensor_l2norm = norms.multi_tensor_l2norm = multi_tensor_l2norm
+    both.multi_tensor_lars = multi_tensor_lars
+    monkeypatch.setitem(sys.modules, "amp_C", both)
+    return lambda backend: monkeypatch.setitem(sys.modules, "amp_C", norms if backend == NORMS_ONLY else both)
 
 
 def constants(name):
@@ -78,50 +118,112 @@ def relative(a, b):
     return float(np.linalg.norm(a - b) / max(np.linalg.norm(b), 1e-30))
 
 
+BACKENDS = ("foreach", "native", "compiled", "apex", NORMS_ONLY)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", PRESETS)
-def test_fast_reference_and_numpy_agree_on_a_small_network_over_50_steps(name):
+def test_back_end_reference_and_numpy_agree_on_a_small_network_over_50_steps(name, backend, apex):
     """1e-6 relative per tensor against float64: fp32 masters keep 6e-8 per operation, and errors add like noise."""
-    rng = np.random.default_rng(1)
-    shapes = [(8, 3, 3, 3), (16, 8, 1, 1), (10, 16), (4, 4, 1, 1), (8,), (10,), (16,)]
-    w64 = [rng.standard_normal(shape).astype(np.float32).astype(np.float64) for shape in shapes]
-    w64[3][:] = 0  # a tensor of zeros takes the zero-norm rule at the first step
-    v64 = [np.zeros(shape) for shape in shapes]
-    fast = [nn.Parameter(torch.tensor(w, dtype=torch.float32)) for w in w64]
-    slow, slow_v = [p.detach().clone() for p in fast], [torch.zeros_like(p) for p in fast]
-    lars = Lars(fast[:4], fast[4:], constants(name))
-    for step in range(50):
-        lr, wd, m = LR * (1 + step % 7) / 7, WD * (1 + step % 3), M - 0.001 * (step % 5)
-        for i, p in enumerate(fast):
-            g = (rng.standard_normal(shapes[i]) * 10.0 ** (i % 4 - 3)).astype(np.float32)
-            p.grad = torch.tensor(g) * 64  # a sum over 64 images, that the step turns into a mean
-            w64[i], v64[i] = numpy_step(name, w64[i], g.astype(np.float64), v64[i], i < 4, lr, wd, m)
-            reference_step(slow[i], torch.tensor(g), slow_v[i], i < 4, constants(name), lr, wd, m)
-        lars.step(lr, wd, m, 1 / 64)
-    for i in range(len(shapes)):
-        assert relative(fast[i].detach().numpy(), w64[i]) < 1e-6, (name, shapes[i])
-        assert relative(slow[i].numpy(), w64[i]) < 1e-6, (name, shapes[i])
-
-
-def test_fast_reference_and_numpy_agree_on_the_161_tensors_over_50_steps(tensors):
-    name = "fujitsu_mlperf06"
-    assert (len(tensors.weights), len(tensors.others)) == (54, 107)
-    w64 = [p.detach().numpy().astype(np.float64) for p in tensors.parameters]
+    apex(backend)
+    rng, model = np.random.default_rng(1), Tiny()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.copy_(torch.from_numpy(rng.standard_normal(p.shape).astype(np.float32)))
+        model.zeros.weight.zero_()  # takes the zero-norm rule at the first step
+    lars = contender(model, backend, constants(name))
+    fast = lars.parameters
+    w64 = [p.detach().numpy().astype(np.float64) for p in fast]
     v64 = [np.zeros_like(w) for w in w64]
-    slow = [p.detach().clone() for p in tensors.parameters]
+    slow, slow_v = [p.detach().clone() for p in fast], [torch.zeros_like(p) for p in fast]
+    for step in range(50):
+        lr, wd, m = LR * (step % 7) / 6, WD * (1 + step % 3), M - 0.001 * (step % 5)
+        if PRESETS[name].clips:
+            lr = lr or LR  # LARC divides by it
+        for i, p in enumerate(fast):
+            g = (rng.standard_normal(p.shape) * 10.0 ** (i % 4 - 3)).astype(np.float32)
+            if i == step % 5:
+                g[:] = 0  # takes the zero-norm rule, with weights that are not zero
+            p.grad.copy_(torch.tensor(g) * 64)  # a sum over 64 images, that the step turns into a mean
+            adapted = p.dim() > 1
+            w64[i], v64[i] = numpy_step(name, w64[i], g.astype(np.float64), v64[i], adapted, lr, wd, m)
+            reference_step(slow[i], torch.tensor(g), slow_v[i], adapted, constants(name), lr, wd, m)
+        lars.step(lr, wd, m, 1 / 64)
+    for i, p in enumerate(fast):
+        assert relative(p.detach().numpy(), w64[i]) < 1e-6, (name, p.shape)
+        assert relative(slow[i].numpy(), w64[i]) < 1e-6, (name, p.shape)
+        assert relative(lars.momentum_sign * lars.momenta[i].numpy(), slow_v[i].numpy()) < 1e-5, (name, p.shape)
+
+
+def test_back_ends_reference_and_numpy_agree_on_the_161_tensors_over_50_steps(apex):
+    name, contenders = "fujitsu_mlperf06", []
+    for backend in BACKENDS:
+        apex(backend)
+        contenders.append(contender(resnet50(), backend, constants(name)))
+    assert [contenders[0].adapted, len(contenders[0].parameters)] == [54, 161]
+    w64 = [p.detach().numpy().astype(np.float64) for p in contenders[0].parameters]
+    v64 = [np.zeros_like(w) for w in w64]
+    slow = [p.detach().clone() for p in contenders[0].parameters]
     slow_v = [torch.zeros_like(p) for p in slow]
-    lars = Lars(tensors.weights, tensors.others, constants(name))
+    rng = np.random.default_rng(0)
     checked = [0, 20, 53, 54, 100, 160]  # float64 formulas on all 25.6 M elements would take minutes
     for _ in range(50):
-        for i, (p, g) in enumerate(zip(tensors.parameters, tensors.gradients(), strict=True)):
+        for i, p in enumerate(slow):  # gradients of very different sizes
+            g = torch.from_numpy(rng.standard_normal(p.shape, dtype=np.float32) * np.float32(10.0 ** (i % 5 - 4)))
             if i in checked:
                 w64[i], v64[i] = numpy_step(name, w64[i], g.numpy().astype(np.float64), v64[i], i < 54, LR, WD, M)
-            reference_step(slow[i], g, slow_v[i], i < 54, constants(name), LR, WD, M)
-            p.grad = g * 128
-        lars.step(LR, WD, M, 1 / 128)
-    for i, p in enumerate(tensors.parameters):
-        assert relative(p.detach().numpy(), slow[i].numpy()) < 1e-6, i
+            reference_step(p, g, slow_v[i], i < 54, constants(name), LR, WD, M)
+            for lars in contenders:
+                torch.mul(g, 128, out=lars.parameters[i].grad)
+        for lars in contenders:
+            lars.step(LR, WD, M, 1 / 128)
+    for lars in contenders:
+        for i, p in enumerate(lars.parameters):
+            assert relative(p.detach().numpy(), slow[i].numpy()) < 1e-6, (lars.name, i)
     for i in checked:
         assert relative(slow[i].numpy(), w64[i]) < 1e-6, i
+
+
+def test_apex_gets_our_trust_ratio_also_where_decay_is_strong(apex):
+    """Its own formula adds the decay once more; at this strength that would be worth four percent."""
+    found = []
+    for backend in ("foreach", "apex"):
+        torch.manual_seed(0)
+        p = nn.Parameter(torch.randn(64, 32))
+        p.grad = torch.randn(64, 32) * 81920
+        lars = make_lars(backend, [p], [], Constants(PRESETS["fujitsu_mlperf06"], 1.0, EPS, WD * PEAK))
+        lars.step(LR, 0.5, M, 1 / 81920)
+        found.append(p.detach())
+    torch.testing.assert_close(found[1], found[0], rtol=1e-5, atol=1e-6)
+
+
+def test_native_reads_a_gradient_of_another_memory_layout_element_by_element():
+    found = []
+    for backend in ("foreach", "native"):
+        torch.manual_seed(0)
+        p = nn.Parameter(torch.randn(4, 3, 2, 2).to(memory_format=torch.channels_last))
+        p.grad = torch.randn(4, 3, 2, 2)
+        make_lars(backend, [p], [], constants("mlperf_tf2")).step(LR, WD, M, 1.0)
+        found.append(p.detach())
+    torch.testing.assert_close(found[1], found[0], rtol=1e-6, atol=1e-7)
+
+
+def test_auto_is_native_where_there_is_a_compiler_and_foreach_elsewhere(monkeypatch, tmp_path):
+    assert contender(Tiny(), "auto", constants("sgd")).name == "native"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("CC", "/bin/false")
+    native.kernel.cache_clear()
+    try:
+        assert contender(Tiny(), "auto", constants("sgd")).name == "foreach"
+        with pytest.raises(ConfigError, match="none of cc, gcc, clang"):
+            contender(Tiny(), "native", constants("sgd"))
+    finally:
+        native.kernel.cache_clear()
+
+
+def test_apex_that_is_not_there_is_one_line():
+    with pytest.raises(ConfigError, match="back-end apex: .*amp_C.*environment.yml"):
+        contender(Tiny(), "apex", constants("mlperf_tf2"))
 
 
 @pytest.mark.parametrize("scale", [1.0, 128.0, 2.0**-10])

@@ -3,7 +3,7 @@
     python -m reproduce.bench comm [--hosts 4] [--mbit 400,1000,unlimited] [--steps 5] [--rules cubic:3,size:8MB,...]
 
 ResNet-50 with its 25.6 million parameters, on small images so that two cores compute a step in about the time that
-1 Gbit/s needs for its gradients. At each rate all variants take turns in the same processes (`engine/timing.py`), with
+1 Gbit/s needs for its gradients. At each rate all variants take turns in the same processes (`timed/comm.py`), with
 PyTorch's DistributedDataParallel and a step that exchanges nothing among them. Writes comm.json, which
 `reproduce/groups.py` draws, and beside it groups_trace.json for chrome://tracing.
 """
@@ -21,6 +21,7 @@ from pathlib import Path
 from reproduce import config as configs
 from reproduce.bench import netns, steptimes, trace
 from reproduce.bench.hosts import Hosts, failure
+from reproduce.bench.process import write
 from reproduce.engine.spawn import launch
 from reproduce.errors import UserError, command
 from reproduce.grouping import RULES, divide
@@ -47,7 +48,7 @@ def parse(argv) -> argparse.Namespace:
     add("--out", type=Path, default=ROOT / "results" / "quick" / steptimes.FILE, help="default: %(default)s")
     add("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a value of the config")
     given = parser.parse_args(argv)
-    given.mbit, given.rules = [_rate(text) for text in given.mbit.split(",")], given.rules.split(",")
+    given.mbit, given.rules = [rate_of(text) for text in given.mbit.split(",")], given.rules.split(",")
     for rule in given.rules:
         if rule == "ddp":
             raise UserError(f"--rules {rule}: PyTorch's own is always measured: name others of {RULES}")
@@ -59,7 +60,7 @@ def parse(argv) -> argparse.Namespace:
     return given
 
 
-def _rate(text: str) -> float | None:
+def rate_of(text: str) -> float | None:
     if text == "unlimited":
         return None
     try:
@@ -72,7 +73,7 @@ def _rate(text: str) -> float | None:
 
 
 def measure(given: argparse.Namespace, mbit: float | None, label: str, loopback: bool) -> tuple[str, dict]:
-    """The description of a network and what `engine/timing.py` measured on it. Raises `UserError` if that failed."""
+    """The description of a network and what `timed/comm.py` measured on it. Raises `UserError` if that failed."""
     workers = [f"batch.workers={given.hosts}", f"data.train_images={given.hosts * 1000}"]
     variants = steptimes.variants(given.rules)
     with tempfile.TemporaryDirectory() as folder:
@@ -93,13 +94,13 @@ def measure(given: argparse.Namespace, mbit: float | None, label: str, loopback:
 def on_hosts(request: str, count: int, mbit: float | None, delay_ms: float) -> tuple[str, str]:
     """The network, and in one line why the measurement failed; empty if it did not."""
     with Hosts(count, mbit, delay_ms) as hosts:
-        done = hosts.torchrun("reproduce.engine.timing", [request], env=QUIET, timeout=MOST_SECONDS)
+        done = hosts.torchrun("reproduce.bench.timed.comm", [request], env=QUIET, timeout=MOST_SECONDS)
     return str(hosts), failure(done)
 
 
 def on_loopback(request: str, processes: int, _mbit, _delay_ms) -> tuple[str, str]:
     """As `on_hosts`; what the processes say goes where our errors go."""
-    code = launch([sys.executable, "-m", "reproduce.engine.timing", request], processes)
+    code = launch([sys.executable, "-m", "reproduce.bench.timed.comm", request], processes)
     if code > 128:
         raise Stopped(code - 128)
     return f"loopback of one machine, {processes} processes", f"exit code {code}" if code else ""
@@ -151,16 +152,6 @@ def result_of(measured: list[tuple[float | None, str, dict]], given: argparse.Na
         "python": facts["python"], "torch": facts["torch"], "revision": facts["revision"],
     }  # fmt: skip
     return steptimes.Result(about, tuple(networks)), trace.chrome(traced)
-
-
-def write(path: Path, text: str) -> None:
-    """At once or not at all: a half-written result would be drawn."""
-    partial = path.with_suffix(".partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot write: {error.strerror}: choose another --out") from None
 
 
 def show(result: steptimes.Result) -> None:

@@ -13,20 +13,26 @@ from reproduce.engine.comm import Comm
 
 def describe(config: Config, comm: Comm, precision: str, backend: str) -> dict:
     """The value of the `reproduce_environment` event; no host names or paths, so that logs can be published."""
-    processes = f"{comm.world_size} process{'es' if comm.world_size > 1 else ''}"
-    if comm.device.type == "cuda":
-        hardware = f"{comm.world_size} x {torch.cuda.get_device_name(comm.device)}, one process each"
-    else:
-        hardware = f"{_cpu_name()}, {processes} x {torch.get_num_threads()} thread(s)"
     return {
         "device": comm.device.type,
-        "hardware": hardware,
         "devices": comm.world_size,
         "world_size": comm.world_size,
         "workers_per_process": config.batch.workers // comm.world_size,
         "precision": precision,
         "bn_eval": config.batch.bn_eval,
         "backend": backend,
+    } | machine(comm.device, comm.world_size)
+
+
+def machine(device: torch.device, processes: int = 1) -> dict:
+    """What a measurement was made on and with: hardware, versions, and the revision of this source tree."""
+    if device.type == "cuda":
+        hardware = f"{processes} x {torch.cuda.get_device_name(device)}, one process each"
+    else:
+        several = f"{processes} process{'es' if processes > 1 else ''}"
+        hardware = f"{_cpu_name()}, {several} x {torch.get_num_threads()} thread(s)"
+    return {
+        "hardware": hardware,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
@@ -43,10 +49,10 @@ def compute_precision(config: Config, device: torch.device) -> str:
         return config.precision.compute
     if device.type == "cuda":
         return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
-    return "bf16" if {"avx512_bf16", "amx_bf16"} & set(_cpuinfo("flags").split()) else "fp32"
+    return "bf16" if {"avx512_bf16", "amx_bf16"} & set(cpuinfo("flags").split()) else "fp32"
 
 
-def _cpuinfo(key: str) -> str:
+def cpuinfo(key: str) -> str:
     """A field of the first processor in Linux's /proc/cpuinfo; empty where there is none."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -59,7 +65,7 @@ def _cpuinfo(key: str) -> str:
 
 
 def _cpu_name() -> str:
-    return _cpuinfo("model name") or platform.processor() or platform.machine()
+    return cpuinfo("model name") or platform.processor() or platform.machine()
 
 
 def _revision() -> str | None:

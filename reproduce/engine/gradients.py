@@ -5,6 +5,7 @@ network (`grouping.divide`), so nothing is negotiated: a group is sent once its 
 before it have been sent. Only the last pass of an update sends; earlier passes add to the same buffer.
 """
 
+import math
 import queue
 import threading
 import time
@@ -22,6 +23,7 @@ from reproduce.recipe import Communication
 WIRE = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 LOSS, SAVE, STOP = range(3)  # the controls: what else every process must know after an update
 CONTROLS = 3
+ROW = 512  # elements; every tensor begins at a multiple of it, so that no row of the buffer belongs to two
 
 
 def make_gradients(model: nn.Module, comm: Comm, settings: Communication) -> "Gradients":
@@ -36,9 +38,10 @@ def make_gradients(model: nn.Module, comm: Comm, settings: Communication) -> "Gr
 class Gradients:
     """All gradients as views of one flat fp32 buffer in the order in which groups are sent.
 
-    Each view keeps its parameter's strides (channels_last stays). The buffer ends with the batch-norm group, always
-    summed in fp32, and the controls, which travel with it: the sum of the losses, so that every process sees the same
-    global loss and a non-finite one stops them all together, and how many processes ask to save or to stop.
+    Each view keeps its parameter's strides (channels_last stays) and begins on a row of its own. The buffer ends with
+    the batch-norm group, always summed in fp32, and the controls, which travel with it: the sum of the losses, so that
+    every process sees the same global loss and a non-finite one stops them all together, and how many processes ask to
+    save or to stop.
 
     An update: `zero`, then per pass `begin_pass`, `network(images)`, backward, and at the end `wait`. `timeline`, if
     set to a list, collects (name, group, nanoseconds): "ready", "send" and "done" of every group.
@@ -51,6 +54,7 @@ class Gradients:
         self.comm, self.overlap = comm, settings.overlap
         self.timeline: list[tuple[str, int, int]] | None = None
         self.groups = divide(tensors_of(model), settings.groups)
+        self.begins: dict[int, int] = {}  # id of a parameter -> where its gradient begins
         self.buffer, self._slices = self._lay_out(list(model.parameters()), WIRE[settings.wire])
         self.controls = self.buffer[-CONTROLS:]
         self._missing, self._next, self._armed = [0] * len(self.groups), len(self.groups), False
@@ -59,21 +63,22 @@ class Gradients:
 
     def _lay_out(self, parameters: list[nn.Parameter], wire: torch.dtype):
         """The buffer and, for each group, (its slice, its copy on the wire or None if that is the slice itself)."""
-        device, bounds, offset = parameters[0].device, [], 0
+        bounds, offset, whole = [], 0, math.lcm(ROW, self.comm.multiple)
         for number, group in enumerate(self.groups):
             begin = offset
-            offset += group.elements + (CONTROLS if number + 1 == len(self.groups) else 0)
-            offset += -(offset - begin) % self.comm.multiple  # what is added stays zero
+            for i in group.ids:
+                self.begins[id(parameters[i])] = offset
+                offset = up_to(ROW, offset + parameters[i].numel())  # what is left out stays zero
+            offset = up_to(whole, offset + (CONTROLS if number + 1 == len(self.groups) else 0))
             bounds.append((begin, offset))
-        buffer, slices = torch.zeros(offset, device=device), []
+        buffer, slices = torch.zeros(offset, device=parameters[0].device), []
         for number, (group, (begin, end)) in enumerate(zip(self.groups, bounds)):
             for i in group.ids:
                 p = parameters[i]
-                p.grad = torch.as_strided(buffer, p.shape, p.stride(), begin)
+                p.grad = torch.as_strided(buffer, p.shape, p.stride(), self.begins[id(p)])
                 p.register_post_accumulate_grad_hook(lambda _, number=number: self._arrived(number))
-                begin += p.numel()
             full = number + 1 == len(self.groups) or wire == torch.float32  # the last: batch norm and the controls
-            flat = buffer[bounds[number][0] : end]
+            flat = buffer[begin:end]
             slices.append((flat, None if full else torch.empty_like(flat, dtype=wire)))
         return buffer, slices
 
@@ -143,6 +148,11 @@ class Gradients:
     def close(self) -> None:
         if self._sender is not None:
             self._sender.close()
+
+
+def up_to(multiple: int, count: int) -> int:
+    """`count`, rounded up to a multiple."""
+    return -(-count // multiple) * multiple
 
 
 IN_FLIGHT = 2  # groups at a time: while one adds up, the other keeps the link busy; gloo has two threads

@@ -21,7 +21,9 @@ from reproduce.engine.checkpoint import Checkpoints, unpack
 from reproduce.engine.comm import Comm, pick_device
 from reproduce.engine.data.loader import Loader, open_loader
 from reproduce.engine.environment import compute_precision, describe
+from reproduce.engine.execution import BATCH_NORMS, Execution
 from reproduce.engine.header import hyper_parameters, submission
+from reproduce.engine.lars import BACKENDS
 from reproduce.engine.model import weights_sha256
 from reproduce.engine.progress import Tick
 from reproduce.engine.record import Record, Snapshot
@@ -33,7 +35,7 @@ from reproduce.events import ENVIRONMENT, RESULT, RESUMED, Event, checkpoint_fol
 
 def train(
     config: Config, seed: int, data: Path, comm: Comm, backend: str = "auto", wishes: Wishes | None = None,
-    resume: dict | None = None,
+    resume: dict | None = None, execution: Execution | None = None,
 ) -> Iterator[Event | Tick | Snapshot]:  # fmt: skip
     """Run a config from the first update, or from a snapshot's state, to the last evaluation.
 
@@ -46,7 +48,7 @@ def train(
         yield from submission(config)
         yield start("init_start")
     precision = compute_precision(config, comm.device)
-    trainer = Trainer(config, seed, comm, precision, wishes)
+    trainer = Trainer(config, seed, comm, precision, wishes, execution)
     if resume:
         trainer.load_state(resume)
     else:
@@ -59,6 +61,7 @@ def train(
         loader = open_loader(config, data, seed, trainer.workers, comm.rank, comm.world_size, comm.device, backend)
         environment = describe(config, comm, precision, loader.backend)
         environment |= {"startup": trainer.startup, "gradient_groups": trainer.gradients.table()}
+        environment |= {"execution": trainer.execution.facts() | {"lars": trainer.optimizer.name}}
         if resume:
             loader.mark_bad(resume["bad"])
             yield point(RESUMED, environment, update=trainer.update, epoch_num=trainer.epoch + 1)
@@ -133,6 +136,11 @@ def main(argv=None) -> None:
     parser.add_argument("--out", type=Path, default=Path("results/quick"), help="results folder")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--backend", choices=("auto", "dali", "torchvision"), default="auto", help="data back-end")
+    parser.add_argument("--lars", choices=BACKENDS, default="auto", help="back-end of the optimizer (default: native "
+        "on a CPU with a C compiler, else foreach)")  # fmt: skip
+    parser.add_argument("--batch-norm", choices=BATCH_NORMS, default="split", help="the workers of a pass one after "
+        "the other (default), or all at once by compiled code")  # fmt: skip
+    parser.add_argument("--cuda-graph", action="store_true", help="replay a recorded update; needs --lars compiled")
     parser.add_argument("--checkpoint-every", type=float, default=0.0, metavar="SECONDS", help="0 (default): only at "
         "the end, and when SIGTERM or SIGUSR1 asks to stop")  # fmt: skip
     parser.add_argument("--keep", type=int, default=2, metavar="K", help="checkpoints to keep (default: 2)")
@@ -162,10 +170,13 @@ def run(args: argparse.Namespace) -> None:
     if args.keep < 1 or args.checkpoint_every < 0 or args.timeout <= 0:
         raise ConfigError("--keep must be at least 1, --checkpoint-every at least 0 and --timeout above 0")
     config = configs.load(args.config, args.set)
+    execution = Execution(args.lars, args.batch_norm, args.cuda_graph)
     comm = Comm(pick_device(args.device), config.communication.allreduce, args.timeout)
     if comm.device.type == "cpu":
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))
         torch.set_flush_denormal(True)  # momenta of silent channels decay into denormals, 50x slower on CPUs
+    else:
+        torch.backends.cudnn.benchmark = True  # sizes stay the same for a whole phase of the local batch
     wishes = Wishes(args.checkpoint_every if comm.rank == 0 else 0.0)
     wishes.heed_signals()
     folder = checkpoint_folder(args.out, config.run.name, args.seed)
@@ -175,7 +186,7 @@ def run(args: argparse.Namespace) -> None:
         resume = unpack(found) if found else None
         if record:
             record.open(resume)
-        for event in train(config, args.seed, args.data, comm, args.backend, wishes, resume):
+        for event in train(config, args.seed, args.data, comm, args.backend, wishes, resume, execution):
             if record:
                 record(event)
     finally:

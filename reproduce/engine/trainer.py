@@ -10,8 +10,10 @@ from reproduce.config import Config
 from reproduce.engine.comm import Comm
 from reproduce.engine.data.loader import Chunk, Loader
 from reproduce.engine.evaluation import evaluate
-from reproduce.engine.gradients import LOSS, SAVE, STOP, make_gradients
-from reproduce.engine.lars import Constants, Lars, split_parameters
+from reproduce.engine.execution import Execution
+from reproduce.engine.gradients import CONTROLS, LOSS, SAVE, STOP, make_gradients
+from reproduce.engine.graph import GraphedUpdate
+from reproduce.engine.lars import Constants, make_lars, split_parameters
 from reproduce.engine.model import build_model
 from reproduce.engine.progress import Tick
 from reproduce.engine.schedule import Schedule
@@ -30,7 +32,10 @@ class Trainer:
     of each of its updates so far. `save_due` and `stop_due` say that some process wished for it; see `wishes`.
     """
 
-    def __init__(self, config: Config, seed: int, comm: Comm, precision: str, wishes: Wishes | None = None):
+    def __init__(
+        self, config: Config, seed: int, comm: Comm, precision: str, wishes: Wishes | None = None,
+        execution: Execution | None = None,
+    ):  # fmt: skip
         """Raises `ConfigError` if the workers do not divide evenly over the processes, `TrainingError` if the
         processes do not start from equal weights."""
         if config.batch.workers % comm.world_size:
@@ -38,14 +43,15 @@ class Trainer:
                 f"{config.path}: batch.workers = {config.batch.workers} is not divisible by "
                 f"{comm.world_size} processes: choose a number of processes that divides it"
             )
+        self.execution = execution = execution or Execution()
         self.config, self.seed, self.comm, self.wishes = config, seed, comm, wishes or Wishes()
         self.workers = worker_range(config.batch.workers, comm.rank, comm.world_size)
         self.model = build_model(config)
         self.startup = start_equal(self.model, seed, comm, config.communication.initialisation)
         self.schedule = Schedule.of(config)
         self.gradients = make_gradients(self.model, comm, config.communication)
-        self.optimizer = Lars(*split_parameters(self.model), Constants.of(config))
-        self.statistics = WorkerStatistics(self.model, self.workers)
+        self.optimizer = make_lars(execution.lars, *split_parameters(self.model), Constants.of(config), self.gradients)
+        self.statistics = WorkerStatistics(self.model, self.workers, execution.batch_norm == "vectorised")
         self.autocast = torch.autocast(comm.device.type, AUTOCAST[precision], enabled=precision != "fp32")
         classes = config.data.classes
         # MXNet gives alpha / (K - 1) to each other class, PyTorch eps / K to every class: eps = alpha K / (K - 1).
@@ -53,8 +59,32 @@ class Trainer:
         self.update, self.epoch = 0, 0
         self.losses: list[torch.Tensor] = []
         self.save_due = self.stop_due = False
+        self._asked = (False, False)
+        self._wishes_here = torch.zeros(CONTROLS, device=comm.device)
+        self._take = GraphedUpdate(self) if execution.cuda_graph else self.take_update
 
     # ---- an update ------------------------------------------------------------------------------------------------
+
+    def take_update(self, chunks: list[Chunk] | Iterator[Chunk], global_batch: int) -> torch.Tensor:
+        """All of an update, from its chunks on; returns what `finish` does."""
+        with self.autocast:
+            for chunk in chunks:
+                if chunk.last:  # not before: the wishes of now are to travel
+                    self.prepare(global_batch)
+                self.accumulate(chunk)
+                if chunk.last:
+                    break
+        return self.finish(global_batch)
+
+    def prepare(self, global_batch: int) -> None:
+        """What differs from update to update, written to where the device reads it; before the last chunk."""
+        asked = bool(self.wishes.save), bool(self.wishes.stop)
+        if asked != self._asked:  # seldom
+            self._asked = asked
+            self._wishes_here[SAVE], self._wishes_here[STOP] = map(float, asked)
+        i, s = self.update, self.schedule
+        scale = self.gradients.scale / (global_batch * self.config.precision.loss_scale)
+        self.optimizer.set(s.lr(i), s.weight_decay_at(i), s.momentum(i), scale)
 
     def accumulate(self, chunk: Chunk) -> None:
         """Add the gradient sums of a chunk's workers: one pass, batch norm over each local batch by itself."""
@@ -64,13 +94,11 @@ class Trainer:
         loss = F.cross_entropy(logits, chunk.labels, label_smoothing=self.smoothing, reduction="sum")
         controls = self.gradients.controls  # complete before backward, which may send them
         controls[LOSS] += loss.detach()
-        if chunk.last and self.wishes.save:
-            controls[SAVE] += 1
-        if chunk.last and self.wishes.stop:
-            controls[STOP] += 1
+        if chunk.last:
+            controls += self._wishes_here
         (loss * self.config.precision.loss_scale).backward()
 
-    def apply(self, global_batch: int) -> torch.Tensor:
+    def finish(self, global_batch: int) -> torch.Tensor:
         """Finish the sum over processes and take the update.
 
         Returns float32 [CONTROLS]: the mean loss over the global batch, and how many processes wish to save, to stop.
@@ -79,9 +107,7 @@ class Trainer:
         self.gradients.wait()
         outcome = self.gradients.controls.clone()
         outcome[LOSS] /= global_batch
-        i, s = self.update, self.schedule
-        scale = self.gradients.scale / (global_batch * self.config.precision.loss_scale)
-        self.optimizer.step(s.lr(i), s.weight_decay_at(i), s.momentum(i), scale)
+        self.optimizer.update()
         self.gradients.zero()
         self.update += 1
         return outcome
@@ -97,13 +123,8 @@ class Trainer:
         chunks = loader.train_epoch(epoch, first)
         for done in range(first + 1, updates + 1):
             self.comm.watch.doing(f"update {self.update} of {self.schedule.total}")
-            with self.autocast:
-                for chunk in chunks:
-                    self.accumulate(chunk)
-                    if chunk.last:
-                        break
             lr = self.schedule.lr(self.update)
-            outcomes.append(self.apply(global_batch))
+            outcomes.append(self._take(chunks, global_batch))
             self.losses.append(outcomes[-1][LOSS])
             if len(outcomes) == check_every or done == updates:
                 self._check(outcomes)
@@ -156,11 +177,12 @@ class Trainer:
         statistics = self.statistics.rows(self.comm)
         if self.comm.rank:
             return None
+        sign = self.optimizer.momentum_sign
         return {
             "config_hash": self.config.hash, "seed": self.seed, "update": self.update, "epoch": self.epoch,
             "losses": torch.stack(self.losses).cpu() if self.losses else torch.empty(0),
             "weights": {name: p.detach().cpu() for name, p in self.model.named_parameters()},
-            "momenta": {name: v.cpu() for name, v in self._momenta().items()},
+            "momenta": {name: (v * sign).cpu() for name, v in self._momenta().items()},
             "statistics": statistics,
         }  # fmt: skip
 
@@ -176,7 +198,7 @@ class Trainer:
         for name, p in self.model.named_parameters():
             p.copy_(state["weights"][name])
         for name, v in self._momenta().items():
-            v.copy_(state["momenta"][name])
+            v.copy_(state["momenta"][name] * self.optimizer.momentum_sign)
         self.statistics.load_rows(state["statistics"])
         self.update, self.epoch = state["update"], state["epoch"]
         self.losses = list(state["losses"].to(self.comm.device))

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from reproduce.engine import vectorised
 from reproduce.errors import CheckpointError
 
 
@@ -32,6 +33,7 @@ class WorkerBatchNorm2d(nn.BatchNorm2d):
         self.ema_momentum = ema_momentum
         self.rows = slice(0, 1)  # whose images the coming pass holds, one worker's after the other's
         self.sizes: list[int] | None = None  # evaluating, images of each of `rows`; None: shared statistics
+        self.vectorised = False  # training, all workers of a pass at once: engine/vectorised.py
         self.biased_factor = 1.0  # (N - 1) / N, with N the values of a channel in one local batch
         self.register_buffer("batch", torch.empty(0), persistent=False)
         self.register_buffer("running", torch.empty(0), persistent=False)
@@ -46,10 +48,12 @@ class WorkerBatchNorm2d(nn.BatchNorm2d):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x: [workers * local batch, C, H, W] when training, any batch when not. Returns the same shape."""
         if self.training:
-            parts = x.split(len(x) // (self.rows.stop - self.rows.start))
-            count = parts[0].numel() // x.shape[1]
+            workers = self.rows.stop - self.rows.start
+            count = x.numel() // (workers * x.shape[1])
             self.biased_factor = (count - 1) / count
-            return self._each(parts, self.batch)
+            if self.vectorised:
+                return self._all(x, workers)
+            return self._each(x.split(len(x) // workers), self.batch)
         if self.sizes is not None:
             return self._each(x.split(self.sizes), self.running)
         return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
@@ -63,6 +67,11 @@ class WorkerBatchNorm2d(nn.BatchNorm2d):
             if len(part)
         ]
         return normed[0] if len(normed) == 1 else torch.cat(normed)
+
+    def _all(self, x: torch.Tensor, workers: int) -> torch.Tensor:
+        y, mean, var = vectorised.normalise(x, self.weight, self.bias, workers, self.eps)
+        self.batch[0, self.rows], self.batch[1, self.rows] = mean, var
+        return y
 
     def biased_batch(self) -> torch.Tensor:
         """[2, workers, C]: `batch` with the variances divided by N instead of N - 1."""
@@ -82,12 +91,13 @@ class WorkerStatistics:
     device. Where tables of all channels are handed out, the layers' channels follow each other.
     """
 
-    def __init__(self, model: nn.Module, workers: range):
+    def __init__(self, model: nn.Module, workers: range, vectorised: bool = False):
         self.layers = [module for module in model.modules() if isinstance(module, WorkerBatchNorm2d)]
         self.channels = [layer.num_features for layer in self.layers]
         self.workers = workers
         for layer in self.layers:
             layer.make_room(len(workers))
+            layer.vectorised = vectorised
 
     # ---- a pass ---------------------------------------------------------------------------------------------------
 

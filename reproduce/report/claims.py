@@ -1,4 +1,5 @@
-"""The generated blocks of REPRODUCE.md: the claims with what speaks to them, and the artefacts with their minutes.
+"""The generated blocks of REPRODUCE.md: the claims with what speaks to them, the artefacts with
+their minutes, the paper's values, and the benchmarks.
 
     python -m reproduce.report.claims --check | --write
 
@@ -15,6 +16,7 @@ from reproduce.errors import UserError, command
 from reproduce.report import measured, output, paper, table
 from reproduce.report.measured import Measurement, Spread
 from reproduce.report.paper import Claim, Paper
+from reproduce.report.speed import speed_block
 
 PUBLISHED = output.ROOT / "figures" / "measured"
 DOCUMENT = output.ROOT / "REPRODUCE.md"
@@ -116,7 +118,7 @@ def artefacts_block(folder: Path = PUBLISHED) -> str:
     for piece in ARTEFACTS:
         for tier, runs in piece.runs.items():
             found = [measured.collect(folder / tier, run) for run in runs]
-            cost = [str(len(found)), minutes(found)]
+            cost = [str(len(found)), minutes(found)] if runs else ["none", "0"]
             if piece.benchmark:
                 cost = [f"`python -m reproduce.bench {piece.benchmark}`", benchmark_minutes(folder / tier)]
             rows.append([piece.title, f"`python {piece.script} --tier {tier}`", tier, *cost])
@@ -137,7 +139,10 @@ def benchmark_minutes(results: Path) -> str:
 
 def renew(text: str, folder: Path = PUBLISHED) -> str:
     """`text` with its blocks made anew. Raises `UserError` if a marker is missing."""
-    blocks = {"claims": claims_block(folder), "artefacts": artefacts_block(folder), "values": values_block()}
+    blocks = {
+        "claims": claims_block(folder), "artefacts": artefacts_block(folder), "values": values_block(),
+        "speed": speed_block(folder / "bench"),
+    }  # fmt: skip
     for name, block in blocks.items():
         begin, end = f"<!-- BEGIN {name} -->\n", f"<!-- END {name} -->"
         before, found, rest = text.partition(begin)

@@ -1,11 +1,16 @@
 """The figure of step time against group rule: its panels, and what stands around them."""
 
 import statistics
+from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
 from reproduce.bench import steptimes
 from reproduce.bench.steptimes import COMMAND, COMPUTE, DDP, FILE, HALF, Network, Result, Timing, Variant, rules_of
+from reproduce.cluster.answer import RULES
+from reproduce.cluster.machine import Cluster
+from reproduce.cluster.step import Step, Work, step
+from reproduce.cluster.uncertainty import DRAWS, band, draws
 from reproduce.report import plot
 
 MISSING = f"missing: nothing measured; to measure: {COMMAND}"
@@ -62,6 +67,80 @@ def _tick(network: Network, variant: Variant) -> str:
     name = "DDP" if variant == DDP else variant.rule
     timing = network.timing(variant) or network.timing(Variant(variant.rule, False, variant.wire))
     return f"{name}\n{variant.wire}\n" + (f"{timing.groups} sums" if timing else "")
+
+
+@dataclass(frozen=True)
+class Modelled:
+    """A group rule on a modelled cluster: the step, overlapped or not, and the band of its seconds."""
+
+    rule: str
+    overlap: bool
+    step: Step
+    band: tuple[float, float]
+
+    @property
+    def text(self) -> str:
+        low, high = (1e3 * seconds for seconds in self.band)
+        return f"{1e3 * self.step.total:.1f} ({low:.1f} to {high:.1f})"
+
+    def facts(self) -> dict:
+        return {"rule": self.rule, "overlap": self.overlap, "seconds": self.step.total, "band": list(self.band),
+                "sums": len(self.step.sums), "images_per_second": self.step.images_per_second}  # fmt: skip
+
+
+def modelled(cluster: Cluster, gpus: int, local_batch: int) -> list[Modelled]:
+    """Every rule of the model's sweep, both ways."""
+    machines = draws(cluster)
+
+    def one(rule: str, overlap: bool) -> Modelled:
+        job = Work(local_batch, rule, overlap)
+        span = band(lambda machine: step(job, gpus, machine).total, machines)
+        return Modelled(rule, overlap, step(job, gpus, cluster), span)
+
+    return [one(rule, overlap) for rule in RULES for overlap in (True, False)]
+
+
+def modelled_panel(ax: Axes, cluster: Cluster, found: list[Modelled]) -> None:
+    """The model's step time by rule: a dash with the band of its assumed constants."""
+    for one in found:
+        x = RULES.index(one.rule) + (-OFFSET if one.overlap else OFFSET)
+        label = ("overlapped with backward" if one.overlap else "after backward") if one.rule == RULES[0] else None
+        colour = plot.BLUE if one.overlap else plot.RED
+        ax.plot([x], [1e3 * one.step.total], "_", markersize=16, markeredgewidth=2, color=colour, label=label)
+        ax.vlines(x, *(1e3 * seconds for seconds in one.band), color=colour, linestyle="--", linewidth=1.5)
+    first = found[0].step
+    alone = 1e3 * (first.forward + first.backward + first.jitter + first.update + first.host)
+    ax.axhline(alone, color=plot.GREEN, linewidth=1.5, linestyle="--", label="no exchange: compute only")
+    ax.set(xlim=(-0.5, len(RULES) - 0.5), ylim=(0, 1.35e3 * max(one.band[1] for one in found)),
+           ylabel="time of a training step, ms")  # fmt: skip
+    ax.set_title(f"modelled, not measured: {first.gpus:,} GPUs of {cluster.about.name}\n{first.local_batch} images per "
+                 f"GPU; bars: 5 to 95 % of {DRAWS} draws", fontsize=9)  # fmt: skip
+    sums = {one.rule: len(one.step.sums) for one in found}
+    ax.set_xticks(range(len(RULES)), [f"{rule}\nfp16\n{sums[rule]} sums" for rule in RULES], fontsize=8)
+    ax.grid(axis="x", visible=False)
+    ax.legend(loc="upper left", ncols=2, fontsize=7.5)
+
+
+def modelled_rows(found: list[Modelled]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the modelled table."""
+    header = ["groups by", "allreduces", "overlapped, ms", "after backward, ms", "overlap gains", "images/s overlapped"]
+    rows = []
+    for one, after in zip(found[::2], found[1::2]):
+        gain = f"{after.step.total / one.step.total:.2f}x"
+        rows.append([one.rule, str(len(one.step.sums)), one.text, after.text, gain,
+                     f"{one.step.images_per_second:,.0f}"])  # fmt: skip
+    return header, rows
+
+
+def modelled_notes(cluster: Cluster, found: list[Modelled]) -> str:
+    first = found[0].step
+    return (
+        f"\n## Modelled: {first.gpus:,} GPUs of {cluster.about.name}, {first.local_batch} images per GPU\n\n"
+        f"Not measured: `python -m reproduce.cluster`, constants of {cluster.path}, calibrated on {cluster.stack}. In "
+        f"brackets 5 to 95 % of {DRAWS} draws of the assumed constants; racks that are oversubscribed, as some draws "
+        "have it, can only be slower. The order of the rules is what the model can say; its level errs as "
+        "figures/modelled/validation.md shows.\n\n"
+    )
 
 
 def hole(ax: Axes) -> None:

@@ -4,6 +4,7 @@ Neither the paper's run (eleven weeks later, another mini-batch) nor ours. They 
 """
 
 import csv
+import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from reproduce.errors import DataError
 
 FOLDER = Path(__file__).resolve().parents[2] / "figures" / "public"
 LABEL = "public MLPerf v0.6 log, Fujitsu, ImageNet, 2,048 V100"
+GPUS = 2048
 HARDWARE = "512 nodes x 4 Tesla V100-SXM2-16GB (ABCI)"
 FILES = ("mlperf_v06_eval_accuracy.csv", "mlperf_v06_epoch_times.csv", "mlperf_v06_runs.csv")
 
@@ -45,6 +47,22 @@ def runs(folder: Path = FOLDER) -> list[PublicRun]:
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{folder}: the public curves are not readable: {error}: restore it from git") from None
     return found
+
+
+def steady_rates(folder: Path = FOLDER) -> tuple[float, ...]:
+    """Images/s of each run: the median over its augmented epochs without an evaluation beside them, the first left out.
+
+    By executed updates, 14 or 15 per epoch. Raises `DataError` as `runs` does.
+    """
+    rates: dict[str, list[float]] = {}
+    try:
+        for row in _rows(folder / FILES[1]):
+            beside = (row["eval_follows"], row["eval_precedes"], row["no_augment_phase"])
+            if beside == ("0", "0", "0") and row["epoch"] != "1":
+                rates.setdefault(row["run"], []).append(float(row["images_per_s_inferred"]))
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{folder}: the public curves are not readable: {error}: restore it from git") from None
+    return tuple(statistics.median(of_run) for of_run in rates.values())
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

@@ -10,7 +10,6 @@ import argparse
 import gzip
 import hashlib
 import io
-import json
 import os
 import shutil
 import subprocess
@@ -65,8 +64,7 @@ def lay_out(out: Path, source: Path | None = None) -> dict:
         contents, where = find(source)
         counts = {f"{part}_images": _write(partial / part, *_arrays(part, contents)) for part in PARTS}
         done = {**counts, "source": where, "sha256": FILES}
-        (partial / folders.MARKER).write_text(json.dumps(done, indent=1) + "\n", encoding="utf-8")
-        os.replace(partial, out)
+        folders.complete(partial, out, done)
     except OSError as error:
         why = error.strerror or error
         raise DataError(f"{out}: cannot be written: {why}: free some space, or choose another --out") from None

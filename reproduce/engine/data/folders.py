@@ -17,7 +17,7 @@ from reproduce.engine.data import plan
 from reproduce.errors import DataError
 
 EXTENSIONS = (".jpeg", ".jpg", ".png")
-MARKER = "complete.json"  # written last into a lay-out of the embedded set
+MARKER = "complete.json"  # written last into a lay-out
 FLAT_MAPPINGS = {
     "val_map.txt": 'lines "file-name class-or-index"',
     "val.txt": 'the same, as distributed with Caffe: "ILSVRC2012_val_00000001.JPEG 65"',
@@ -151,6 +151,12 @@ def _read_mapping(path: Path, stems: list[str]) -> dict[str, str]:
         return {os.path.splitext(row[0])[0]: row[1] for row in rows}
     except (OSError, UnicodeDecodeError, KeyError, IndexError, TypeError, AttributeError):
         raise DataError(f"{path}: not readable: must hold {FLAT_MAPPINGS[path.name]}") from None
+
+
+def complete(partial: Path, root: Path, about: dict) -> None:
+    """End a lay-out that was made beside its place: the marker goes in last, then the whole becomes `root`."""
+    (partial / MARKER).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, root)
 
 
 def marker(root: Path) -> dict | None:

@@ -11,6 +11,7 @@ from reproduce.errors import DataError
 
 CACHE_BYTES = 1_000_000_000  # a set smaller than this is kept in memory, encoded
 DECODE_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what PIL raises for damaged files
+ENDS = (b"\xff\xd9", b"IEND\xaeB`\x82")  # the last bytes of a whole JPEG and of a whole PNG
 READ_THREADS = 8  # files in flight for a set that is not cached: hides the latency of a network file system
 
 
@@ -61,7 +62,8 @@ class ImageFiles:
     def sizes(self, numbers: np.ndarray, encoded: list[bytes]) -> np.ndarray:
         """int32 [n, 2] heights and widths in pixels as stored (EXIF orientation is ignored by both back-ends).
 
-        A file whose header cannot be parsed is reported to `condemn`, and its row is zero.
+        A file whose header cannot be parsed is reported to `condemn`, and its row is zero; one that seems to be cut
+        short is examined, as a back-end that decodes only a window of it may never reach the end.
         """
         for at in np.flatnonzero(self._sizes[numbers, 0] == 0):
             try:
@@ -69,6 +71,9 @@ class ImageFiles:
                     self._sizes[numbers[at]] = image.height, image.width
             except DECODE_ERRORS:
                 self.condemn(int(numbers[at]), "zero bytes" if not encoded[at] else "no image header")
+                continue
+            if not encoded[at].endswith(ENDS):
+                self.examine(numbers[at : at + 1], encoded[at : at + 1])
         return self._sizes[numbers]
 
     def examine(self, numbers: np.ndarray, encoded: list[bytes]) -> None:

@@ -18,6 +18,7 @@ from reproduce.engine.data import folders, windows
 from reproduce.engine.data.ahead import Ahead
 from reproduce.engine.data.chunks import Chunk, groups
 from reproduce.engine.data.images import ImageFiles, substituted
+from reproduce.engine.data.pixels import KEEP_BYTES, Pixels
 from reproduce.engine.data.plan import Plan, share
 from reproduce.engine.data.synthetic import SyntheticLoader
 from reproduce.errors import DataError
@@ -28,26 +29,36 @@ READY = 2  # finished chunks kept ready
 
 def open_loader(
     config, root: Path, seed: int, workers: range, rank: int, world_size: int,
-    device="cpu", backend: str = "auto", max_images_per_chunk: int = 512,
+    device="cpu", backend: str = "auto", max_images_per_chunk: int = 512, keep_decoded: bool = True,
 ) -> "Loader | SyntheticLoader":  # fmt: skip
     """The loader of one process; for synthetic data, which has no folder, `root` and `backend` are ignored.
 
     `root` is the data set's own folder, the one that holds train/ and val/. `workers` is the contiguous range of
     workers this process emulates; `rank` and `world_size` say which share of the validation images is its own.
     `backend` is "dali", "torchvision" or "auto": DALI where it is installed. A chunk holds as many whole workers as
-    fit into `max_images_per_chunk`, at least one. Raises `DataError` for a data set that is not as the config states.
+    fit into `max_images_per_chunk`, at least one. `keep_decoded` allows the images of a small set to be decoded once
+    only. Raises `DataError` for a data set that is not as the config states.
     """
     device = torch.device(device)
     if config.data.dataset == "synthetic":
         return SyntheticLoader(config, seed, workers, rank, world_size, device, max_images_per_chunk)
-    return Loader(config, Path(root), seed, workers, rank, world_size, device, backend, max_images_per_chunk)
+    return Loader(
+        config, Path(root), seed, workers, rank, world_size, device, backend, max_images_per_chunk, keep_decoded
+    )
+
+
+class _Split(NamedTuple):
+    """All there is to train on, or to validate on."""
+
+    files: ImageFiles
+    labels: np.ndarray  # int64
+    pixels: Pixels | None  # None: the back-end decodes where they could not be kept
 
 
 class _Request(NamedTuple):
     """Images wanted, before any is read."""
 
-    files: ImageFiles
-    labels: np.ndarray  # int64, of the whole split
+    split: _Split
     numbers: np.ndarray  # int64 [workers, local_batch]; in validation [1, n]
     uniforms: np.ndarray | None = None  # float64 [numbers.size, DRAWS]; None: centre crops
     place: tuple[int, range, bool] | None = None  # a training chunk's update, workers, last; None: validation
@@ -59,6 +70,7 @@ class _Job(NamedTuple):
     request: _Request
     numbers: np.ndarray  # int64 [n]
     encoded: list[bytes]
+    pixels: np.ndarray | None  # uint8 [n, H, W, C], decoded by the same back-end before; None: it decodes now
     geometry: np.ndarray  # int64 [n, 6], see `windows`
     flips: np.ndarray  # bool [n]
 
@@ -68,15 +80,16 @@ class Loader:
 
     has_accuracy = True
 
-    def __init__(self, config, root, seed, workers, rank, world_size, device, backend, max_images_per_chunk):
+    def __init__(
+        self, config, root, seed, workers, rank, world_size, device, backend, max_images_per_chunk, keep_decoded
+    ):
         self._data, self._input_channels, self._device = config.data, config.model.input_channels, device
         self._plan, self._workers, self._max_images = Plan.of(config, seed), workers, max_images_per_chunk
         index = folders.index(root, config.data)
-        self._train = ImageFiles(root, index.train.names, config.data.corrupt_images)
-        self._val = ImageFiles(root, index.val.names, config.data.corrupt_images)
-        self._train_labels, self._val_labels = index.train.labels, index.val.labels
         self._val_share = share(len(index.val.names), rank, world_size)
-        self._backend = self._open(backend)
+        self._val_finished: list[tuple[Tensor, Tensor, np.ndarray]] | None = None  # of a small set, after one pass
+        self._backend, self._keep = self._open(backend), keep_decoded
+        self._train, self._val = (self._split(root, part) for part in (index.train, index.val))
         self._rescuer = None  # the torchvision back-end, opened when the other one fails on a job
         self._ahead: Ahead | None = None
 
@@ -96,6 +109,12 @@ class Loader:
 
         return TorchvisionBackend(self._data, self._device, threads)
 
+    def _split(self, root: Path, part: folders.Split) -> _Split:
+        pixels = None
+        if self._backend.takes_pixels and self._keep:
+            pixels = Pixels(len(part.names), len(self._data.mean), self._backend.decode)
+        return _Split(ImageFiles(root, part.names, self._data.corrupt_images), part.labels, pixels)
+
     @property
     def backend(self) -> str:
         """ "dali-cpu", "dali-gpu" or "torchvision"."""
@@ -104,12 +123,13 @@ class Loader:
     @property
     def bad(self) -> tuple[set[int], set[int]]:
         """Numbers of the corrupt files of train/ and val/ met so far; empty unless corrupt_images = "skip"."""
-        return set(self._train.bad), set(self._val.bad)  # copies: the thread that reads ahead may find another
+        # Copies: the thread that reads ahead may find another.
+        return set(self._train.files.bad), set(self._val.files.bad)
 
     def mark_bad(self, bad: Sequence[Iterable[int]]) -> None:
         """Count as met what an earlier part of the run met. The batches are the same with and without."""
-        self._train.bad.update(bad[0])
-        self._val.bad.update(bad[1])
+        self._train.files.bad.update(bad[0])
+        self._val.files.bad.update(bad[1])
 
     def train_epoch(self, epoch: int, first_update: int = 0) -> Iterator[Chunk]:
         """The chunks of a zero-based epoch, from an update on. Raises `DataError` for a corrupt image."""
@@ -121,15 +141,27 @@ class Loader:
         """This rank's share of the validation set: images [n, C, H, W], labels [n] and numbers, int64 [n] on the host.
 
         Numbers count the whole set's images and ascend. Over all ranks each image comes once; a corrupt one that is
-        skipped is absent. A rank's share is the union of its workers' shares.
+        skipped is absent. A rank's share is the union of its workers' shares. The tensors are not to be changed: those
+        of a small set are made once.
         """
+        if self._val_finished is not None:
+            self._halt()
+            yield from self._val_finished
+            return
+        finished, keep = [], self._keep and self._val_bytes() <= KEEP_BYTES
         for _, numbers, images, labels in self._run_ahead(self._val_requests()):
+            if keep:
+                finished.append((images, labels, numbers))
             yield images, labels, numbers
+        self._val_finished = finished if keep else None
+
+    def _val_bytes(self) -> int:
+        return len(self._val_share) * self._input_channels * self._data.image_size**2 * 4
 
     def close(self) -> None:
         """Stop reading ahead and free the back-ends' threads and memory."""
         self._halt()
-        for part in (self._backend, self._rescuer, self._train, self._val):
+        for part in (self._backend, self._rescuer, self._train.files, self._val.files):
             if part is not None:
                 part.close()
 
@@ -156,12 +188,12 @@ class Loader:
                 numbers, uniforms = plan.batch(epoch, update, part), None
                 if plan.augmented(epoch):
                     uniforms = plan.augmentation(epoch, update, part, windows.DRAWS).reshape(-1, windows.DRAWS)
-                yield _Request(self._train, self._train_labels, numbers, uniforms, (update, part, part is parts[-1]))
+                yield _Request(self._train, numbers, uniforms, (update, part, part is parts[-1]))
 
     def _val_requests(self) -> Iterator[_Request]:
         for first in range(0, len(self._val_share), self._max_images):
             numbers = np.array(self._val_share[first : first + self._max_images])
-            yield _Request(self._val, self._val_labels, numbers[None])
+            yield _Request(self._val, numbers[None])
 
     # ---- how it is made; all of this runs in the thread of `Ahead` ------------------------------------------------
 
@@ -175,29 +207,32 @@ class Loader:
             missing = self._input_channels - images.shape[-1]
             if missing:
                 images = torch.nn.functional.pad(images, (0, missing))
-            labels = torch.from_numpy(job.request.labels[job.numbers]).to(self._device)
+            labels = torch.from_numpy(job.request.split.labels[job.numbers]).to(self._device)
             yield job.request, job.numbers, images.permute(0, 3, 1, 2), labels
 
     def _prepare(self, request: _Request) -> _Job:
-        numbers = self._without_bad(request)
-        encoded, known = request.files.read(numbers), len(request.files.bad)
-        sizes = request.files.sizes(numbers, encoded)
-        if len(request.files.bad) > known:
+        files, numbers = request.split.files, self._without_bad(request)
+        encoded, known = files.read(numbers), len(files.bad)
+        sizes = files.sizes(numbers, encoded)
+        if len(files.bad) > known:
             return self._prepare(request)
+        kept = request.split.pixels
+        pixels = kept.of(numbers, encoded, sizes) if kept and len(numbers) else None
         if request.uniforms is None:
-            return _Job(request, numbers, encoded, *windows.centre_geometry(sizes, self._data))
-        return _Job(request, numbers, encoded, *windows.train_geometry(sizes, request.uniforms, self._data))
+            return _Job(request, numbers, encoded, pixels, *windows.centre_geometry(sizes, self._data))
+        return _Job(request, numbers, encoded, pixels, *windows.train_geometry(sizes, request.uniforms, self._data))
 
     def _without_bad(self, request: _Request) -> np.ndarray:
         """The request's numbers, flat. In training each corrupt file gives way to the next good one of its worker."""
-        bad, numbers = request.files.bad, request.numbers
+        files, numbers = request.split.files, request.numbers
+        bad = files.bad
         if not bad or bad.isdisjoint(numbers.ravel().tolist()):
             return numbers.ravel()
         good = ~np.isin(numbers, list(bad))
         if request.place is None:
             return numbers[good]
         if not good.any(1).all():
-            raise DataError(f"{request.files.root}: a whole batch of one worker is corrupt: replace the damaged files")
+            raise DataError(f"{files.root}: a whole batch of one worker is corrupt: replace the damaged files")
         return substituted(numbers, good).ravel()
 
     def _rescue(self, job: _Job) -> tuple[_Job, Tensor | None]:
@@ -207,13 +242,13 @@ class Loader:
         """
         from reproduce.engine.data.torchvision_backend import TorchvisionBackend
 
-        files = job.request.files
+        files = job.request.split.files
         files.examine(job.numbers, job.encoded)
         if files.bad.isdisjoint(job.numbers.tolist()):
             first = files.root / files.names[job.numbers[0]]
             what = f"{self.backend} failed on the batch that begins with {first}; torchvision decodes it"
             warnings.warn(what, stacklevel=2)
-        job = self._prepare(job.request)
+        job = self._prepare(job.request)._replace(pixels=None)
         if len(job.numbers) == 0:
             return job, None
         if self._rescuer is None:

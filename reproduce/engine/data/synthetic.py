@@ -21,7 +21,10 @@ class SyntheticLoader:
         data, self._plan, self._workers = config.data, Plan.of(config, seed), workers
         self._max_images = max_images_per_chunk
         self._val_share = share(data.val_images, rank, world_size)
-        count = max(max_images_per_chunk, *self._plan.local_batch)
+        count = max(
+            len(part) * local for local in set(self._plan.local_batch)
+            for part in groups(workers, local, max_images_per_chunk)
+        )  # fmt: skip
         generator = torch.Generator().manual_seed(seed)
         shape = (count, config.model.input_channels, data.image_size, data.image_size)
         images = torch.randn(shape, generator=generator)
@@ -39,8 +42,8 @@ class SyntheticLoader:
                 yield Chunk(update, part, self._images[:count], self._labels[:count], part is parts[-1])
 
     def val_batches(self) -> Iterator[tuple[Tensor, Tensor, np.ndarray]]:
-        for first in range(0, len(self._val_share), self._max_images):
-            numbers = np.array(self._val_share[first : first + self._max_images])
+        for first in range(0, len(self._val_share), len(self._images)):
+            numbers = np.array(self._val_share[first : first + len(self._images)])
             yield self._images[: len(numbers)], self._labels[: len(numbers)], numbers
 
     def mark_bad(self, bad) -> None:

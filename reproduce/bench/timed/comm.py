@@ -2,7 +2,7 @@
 
 Started once per process by `python -m reproduce.bench comm`, through torchrun, with a `Request` as JSON:
 
-    python -m reproduce.engine.timing '{"config": ..., "overrides": [...], "variants": [...], "rounds": 6, ...}'
+    python -m reproduce.bench.timed.comm '{"config": ..., "overrides": [...], "variants": [...], "rounds": 6, ...}'
 
 Rank 0 writes what it measured to the request's file. All variants share one copy of weights and momenta, and each has
 gradients of its own; the order within a round changes from round to round, so that noise and neighbours hit all alike.
@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 from reproduce import config as configs
+from reproduce.bench.timed.marks import pass_marks
 from reproduce.config import Config
 from reproduce.engine.comm import Comm
 from reproduce.engine.data.loader import Chunk, open_loader
@@ -73,8 +74,7 @@ class Contender:
             p.grad = view
         self.trainer.comm.synchronise()
         began = time.perf_counter()
-        self.trainer.accumulate(chunk)
-        self.trainer.apply(global_batch)
+        self.trainer.take_update([chunk], global_batch)
         self.trainer.comm.synchronise()
         seconds = time.perf_counter() - began
         self._views = [p.grad for p in self._parameters]  # PyTorch's reducer lays its buckets out anew
@@ -98,25 +98,10 @@ class Contender:
         def mark(name: str) -> None:
             marks.append([name, -1, time.perf_counter_ns()])
 
-        handles = [
-            self.trainer.model.register_forward_pre_hook(lambda *_: mark("begin")),
-            self.trainer.model.register_forward_hook(lambda *_: mark("forward_end")),
-        ]
-        accumulate = self.trainer.accumulate
-
-        def accumulate_and_mark(chunk: Chunk) -> None:
-            accumulate(chunk)  # returns when backward does
-            mark("backward_end")
-
         self.gradients.timeline = []
-        self.trainer.accumulate = accumulate_and_mark
-        try:
+        with pass_marks(self.trainer, mark):
             self.step(chunk, global_batch)
             mark("end")
-        finally:
-            del self.trainer.accumulate
-            for handle in handles:
-                handle.remove()
         timeline, self.gradients.timeline = self.gradients.timeline, None
         return marks + [list(event) for event in timeline]
 

@@ -1,4 +1,4 @@
-"""LARS, exactly, in the five public forms a reader may mean by the word, and momentum SGD beside them.
+"""What LARS is: the five public forms a reader may mean by the word, momentum SGD beside them, and a plain reference.
 
 Notation: w weight, g *mean* gradient over the global batch, v momentum buffer, m momentum, lam weight decay, eta trust
 coefficient, eps epsilon, s trust ratio. d = g + lam w is the direction. Public implementations differ in where the
@@ -9,11 +9,9 @@ learning rate and the trust ratio meet the momentum:
     C   v <- m v + d          w <- w - lr s v      both outside
 
 They agree only while lr and s are constant; on the team's schedule the effective rate differs by up to 1.9x.
-`reference_step` is written from the formulas, one tensor at a time; `Lars` does the same in batched operations over
-all tensors (paper, technique 7: the norms of all layers at once). A test holds them equal.
+`reference_step` is written from the formulas, one tensor at a time; a test holds every fast back-end equal to it.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -65,6 +63,18 @@ class Constants:
     eps: float = 0.0
     ratio_decay: float = 0.0
 
+    @property
+    def ceiling(self) -> float:
+        """Upper bound of the (clipped) trust ratio."""
+        return 1.0 if self.preset.clips else self.preset.clamp or float("inf")
+
+    def decay_in_ratio(self, weight_decay: float) -> float:
+        return self.ratio_decay if self.preset.ratio_decay == "wd_times_peak_lr" else weight_decay
+
+    @property
+    def eps_in_ratio(self) -> float:
+        return self.eps if self.preset.epsilon_in_ratio else 0.0
+
     @classmethod
     def of(cls, config: Config) -> "Constants":
         o = config.optimizer
@@ -102,7 +112,7 @@ def reference_step(
     adapted = adapted or not p.skips_bn_and_bias
     s, decay = 1.0, weight_decay if adapted else 0.0
     if p.adapts and adapted:
-        w_norm, g_norm = w.norm().item(), g.norm().item()
+        w_norm, g_norm = w.double().norm().item(), g.double().norm().item()
         ratio_decay = c.ratio_decay if p.ratio_decay == "wd_times_peak_lr" else weight_decay
         if w_norm > 0 and (g_norm > 0 or not p.needs_gradient):
             s = c.eta * w_norm / (g_norm + ratio_decay * w_norm + (c.eps if p.epsilon_in_ratio else 0.0))
@@ -122,60 +132,3 @@ def reference_step(
     else:
         v.mul_(momentum).add_(d)
         w.sub_(lr * s * v)
-
-
-class Lars:
-    """The update of all tensors of a network at once.
-
-    `weights` and `others` come from `split_parameters`; every parameter is fp32 and has its `.grad` set. Gradients are
-    consumed: `step` uses them as scratch.
-    """
-
-    def __init__(self, weights: Sequence[nn.Parameter], others: Sequence[nn.Parameter], constants: Constants):
-        self.c = constants
-        adapted, plain = (weights, others) if constants.preset.skips_bn_and_bias else ([*weights, *others], [])
-        self.parameters = [*adapted, *plain]
-        self.adapted = len(adapted)  # the first so many of `parameters`
-        self.momenta = [torch.zeros_like(p) for p in self.parameters]
-
-    @torch.no_grad()
-    def step(self, lr: float, weight_decay: float, momentum: float, gradient_scale: float) -> None:
-        """One update. `gradient_scale` turns the gradients as they are (sums, perhaps loss-scaled) into means."""
-        w, v, d = [p.data for p in self.parameters], self.momenta, [p.grad for p in self.parameters]
-        torch._foreach_mul_(d, gradient_scale)
-        s, decays = self._trust_ratios(w[: self.adapted], d[: self.adapted], lr, weight_decay)
-        if decays is None:
-            torch._foreach_add_(d[: self.adapted], w[: self.adapted], alpha=weight_decay)
-        else:
-            torch._foreach_add_(d[: self.adapted], torch._foreach_mul(w[: self.adapted], decays))
-        convention = self.c.preset.convention
-        torch._foreach_mul_(v, momentum)
-        if s is None:
-            torch._foreach_add_(v, d, alpha=lr if convention == "A" else 1.0)
-            torch._foreach_add_(w, v, alpha=-1.0 if convention == "A" else -lr)
-        elif convention == "C":
-            torch._foreach_add_(v, d)
-            torch._foreach_add_(w, torch._foreach_mul(v, s), alpha=-lr)
-        else:
-            torch._foreach_mul_(d, s)
-            torch._foreach_add_(v, d, alpha=lr if convention == "A" else 1.0)
-            torch._foreach_add_(w, v, alpha=-1.0 if convention == "A" else -lr)
-
-    def _trust_ratios(self, w: list, g: list, lr: float, weight_decay: float) -> tuple[list | None, list | None]:
-        """(s of every parameter, decay of every adapted one), as 0-d tensors; None where it is one number for all."""
-        p = self.c.preset
-        if not p.adapts:
-            return None, None
-        w_norm, g_norm = torch.stack(torch._foreach_norm(w)), torch.stack(torch._foreach_norm(g))
-        ratio_decay = self.c.ratio_decay if p.ratio_decay == "wd_times_peak_lr" else weight_decay
-        s = self.c.eta * w_norm / (g_norm + ratio_decay * w_norm + (self.c.eps if p.epsilon_in_ratio else 0.0))
-        if p.clips:
-            s = (s / lr).clamp(max=1.0)
-        if p.clamp is not None:
-            s = s.clamp(max=p.clamp)
-        usable = w_norm > 0
-        if p.needs_gradient:
-            usable &= g_norm > 0
-        s = torch.where(usable, s, 1.0)
-        decays = None if p.decays_unadapted else (usable * weight_decay).unbind()
-        return torch.cat([s, s.new_ones(len(self.parameters) - self.adapted)]).unbind(), decays

@@ -1,0 +1,139 @@
+"""Contests: contenders that do the same work in turns, and what was measured of them. No torch.
+
+A contest is asked for and shown here, and held in a process of its own by a module of `bench/timed`, so that peers
+are imported where nothing else is. Its result is a JSON file whose header says what it ran on.
+"""
+
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from reproduce.errors import LogError
+from reproduce.report import table
+
+ROLES = ("ours", "peer", "control", "floor")  # control: ours or a peer's with one thing changed, to tell its effect
+UNITS = {"ms": "lower", "s": "lower", "images/s": "higher", "images/s per core": "higher"}  # better
+HEADER = ["", "role", "median", "lowest to highest", "n", "against it", "note"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A contender, and its measurements in the order of rounds; none if it could not take part, and `note` says why.
+
+    A floor is what no contender can beat: the same work at the speed of the memory, say.
+    """
+
+    name: str
+    role: str  # one of ROLES
+    values: tuple[float, ...]
+    note: str = ""
+
+    @property
+    def median(self) -> float | None:
+        return statistics.median(self.values) if self.values else None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Contenders at equal work. `first` names the row that the others are held against; None: they are parts of one.
+
+    `work` says what each of them did: network, batch, precision, threads.
+    """
+
+    title: str
+    work: str
+    unit: str  # a key of UNITS
+    first: str | None
+    rows: tuple[Row, ...]
+
+    def row(self, name: str) -> Row:
+        return next(row for row in self.rows if row.name == name)
+
+    def speed(self, over: str, of: str | None = None) -> float | None:
+        """How many times as fast `of` (default: `first`) is as `over`, by the medians; None if either is missing."""
+        one, other = self.row(of or self.first).median, self.row(over).median
+        if one is None or other is None:
+            return None
+        return other / one if UNITS[self.unit] == "lower" else one / other
+
+    def cells(self) -> list[list[str]]:
+        """The rows of `HEADER`; "against it" is the speed of `first` over that row."""
+        return [self._cells(row) for row in self.rows]
+
+    def _cells(self, row: Row) -> list[str]:
+        if row.median is None:
+            return [row.name, row.role, "missing", "", "0", "", row.note]
+        low, high = (number(value, row.median) for value in (min(row.values), max(row.values)))
+        speed = None if self.first in (None, row.name) else self.speed(row.name)
+        against = f"{speed:.2f}x" if speed else ""
+        median, n = f"{number(row.median)} {self.unit}", str(len(row.values))
+        return [row.name, row.role, median, f"{low} to {high}", n, against, row.note]
+
+    def markdown(self) -> str:
+        return f"{self.title} ({self.work})\n\n{table.markdown(HEADER, self.cells())}"
+
+
+def number(value: float, like: float | None = None) -> str:
+    """With as many decimals as show three digits of it, or of `like`."""
+    size = abs(value if like is None else like)
+    return f"{value:,.{0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 4}f}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """A whole benchmark: `about` says what it ran on (hardware, versions, revision, minutes)."""
+
+    benchmark: str
+    about: dict
+    tables: tuple[Table, ...]
+
+    def to_json(self) -> str:
+        facts = {"benchmark": self.benchmark, "kind": "measured"} | self.about
+        return json.dumps(facts | {"tables": [asdict(t) for t in self.tables]}, indent=1) + "\n"
+
+    def markdown(self) -> str:
+        return "\n".join([f"measured on {self.about['hardware']}\n", *(t.markdown() for t in self.tables)])
+
+
+def read(path: Path) -> Result | None:
+    """The result in a file, None if there is no such file. Raises `LogError` for a file that is not one."""
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise LogError(f"{path}: not a benchmark's result: {error}: remove it, or run the benchmark again") from None
+    try:
+        return parse(facts)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise LogError(f"{path}: not a benchmark's result: {why}: remove it, or run the benchmark again") from None
+
+
+def parse(facts: dict) -> Result:
+    """From the values of its JSON. Raises KeyError, TypeError or ValueError if they are not a result's."""
+    about = {key: value for key, value in facts.items() if key not in ("benchmark", "kind", "tables")}
+    if facts["kind"] != "measured":
+        raise ValueError(f"kind {facts['kind']!r}")
+    return Result(facts["benchmark"], about, tuple(map(_table, facts["tables"])))
+
+
+def _table(facts: dict) -> Table:
+    rows = tuple(Row(r["name"], r["role"], tuple(map(float, r["values"])), r["note"]) for r in facts["rows"])
+    found = Table(facts["title"], facts["work"], facts["unit"], facts["first"], rows)
+    check(found)
+    return found
+
+
+def check(t: Table) -> None:
+    """Raises `ValueError` for a table that cannot be shown."""
+    names: Sequence[str] = [row.name for row in t.rows]
+    if t.unit not in UNITS:
+        raise ValueError(f"{t.title}: unit {t.unit!r}")
+    if len(set(names)) < len(names) or t.first not in (None, *names):
+        raise ValueError(f"{t.title}: names must differ, and {t.first!r} be among them")
+    for row in t.rows:
+        if row.role not in ROLES or any(value <= 0 for value in row.values):
+            raise ValueError(f"{t.title}: {row.name}: role {row.role!r}, or a measurement that is not positive")

@@ -1,0 +1,88 @@
+"""Contenders of `bench step`: our own trainer with all that it does in a run, and how contenders become a table."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import torch
+
+from reproduce.bench.contest import Row, Table
+from reproduce.bench.timed.plain import MatrixProducts
+from reproduce.bench.timed.turns import seconds, take_turns
+from reproduce.config import Config
+from reproduce.engine.comm import Comm
+from reproduce.engine.data.loader import open_loader
+from reproduce.engine.execution import Execution
+from reproduce.engine.progress import Tick
+from reproduce.engine.trainer import Trainer
+
+
+class Contender(Protocol):
+    images: float  # trained on by a step
+
+    def step(self) -> None: ...
+
+
+class Ours:
+    """A `step` is one update of the global batch as `Trainer.train_epoch` takes it, epoch after epoch.
+
+    At most `pass_images` images go through the network at once: whole workers, at least one.
+    """
+
+    def __init__(
+        self, config: Config, device: torch.device, precision: str, pass_images: int = 512, data: Path = Path(),
+        comm: Comm | None = None, execution: Execution | None = None,
+    ):  # fmt: skip
+        comm = comm or Comm(device)
+        self.trainer = Trainer(config, 1, comm, precision, execution=execution)
+        workers = self.trainer.workers
+        self.loader = open_loader(
+            config, data, 1, workers, comm.rank, comm.world_size, device, max_images_per_chunk=pass_images
+        )
+        self.images = config.global_batch()
+        self._updates = self._endless()
+
+    def _endless(self) -> Iterator[Tick]:
+        while True:
+            if self.trainer.epoch == self.trainer.config.schedule.epochs:  # the recipe is at its end: begin it again
+                self.trainer.epoch = self.trainer.update = 0
+            yield from self.trainer.train_epoch(self.loader)
+            self.trainer.end_epoch()
+
+    def step(self) -> None:
+        next(self._updates)
+
+
+class Entry(NamedTuple):
+    """A row of the table to be; `make` raises ImportError for a peer that is not installed."""
+
+    role: str
+    make: Callable[[], Contender]
+    note: str = ""
+
+
+def contest(
+    title: str, work: str, entries: Mapping[str, Entry], rounds: int, steps: int, device: torch.device
+) -> Table:
+    """Images/s of all entries, in turns of so many steps each; the others are held against the first."""
+    made: dict[str, Contender] = {}
+    notes = {name: entry.note for name, entry in entries.items()}
+    for name, entry in entries.items():
+        try:
+            made[name] = entry.make()
+        except ImportError as error:
+            notes[name] = f"cannot be imported: {error}"
+
+    def turn(contender: Contender) -> float:
+        return steps * contender.images / seconds(lambda: [contender.step() for _ in range(steps)], device)
+
+    found = take_turns({name: partial(turn, contender) for name, contender in made.items()}, rounds, title)
+    rows = [Row(name, entry.role, tuple(found.get(name, ())), notes[name]) for name, entry in entries.items()]
+    rows = [_with_rate(row, made.get(row.name)) for row in rows]
+    return Table(title, work, "images/s", rows[0].name, tuple(rows))
+
+
+def _with_rate(row: Row, contender: Contender | None) -> Row:
+    return replace(row, note=contender.note(row.median)) if isinstance(contender, MatrixProducts) else row

@@ -1,0 +1,34 @@
+"""How a contest's process begins and ends: a request comes as JSON, the result goes to the file it names."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from reproduce.bench.contest import Result, Table
+from reproduce.engine.environment import machine
+from reproduce.errors import UserError, command
+
+
+def serve(name: str, measure: Callable[[dict, torch.device], list[Table]]) -> None:
+    """The ``main`` of a module: measures what the request asks for, and ends the process with its exit code.
+
+    The request's "device" is "cpu" (the default) or "cuda"; OMP_NUM_THREADS says how many threads.
+    """
+
+    @command
+    def main(argv=None) -> None:
+        request = json.loads((sys.argv[1:] if argv is None else argv)[0])
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))
+        torch.set_flush_denormal(True)  # gradients scaled again and again end as denormals, 50x slower on CPUs
+        device = torch.device(request.get("device", "cpu"))
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise UserError("--device cuda: PyTorch finds no GPU here: leave it out, or use a machine that has one")
+        tables = measure(request, device)
+        about = machine(device) | {"cores": os.cpu_count()}
+        Path(request["out"]).write_text(Result(name, about, tuple(tables)).to_json())
+
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""Figure 2: images/s against GPUs. Hollow: the paper. Filled: measured. Dashed: the cluster model, with its errors.
+
+    python reproduce/figure2.py [--tier quick|node|paper] [--results DIR] [--out DIR]
+
+Writes figure2.png, .pdf and .json. Needs no torch; draws logs of ResNet-50 with a device per worker, if any.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from reproduce.artefacts import FULL_RECIPE, PAPER_SWEEP, artefact  # noqa: E402
+from reproduce.cluster import files, validate  # noqa: E402
+from reproduce.cluster.step import Work  # noqa: E402
+from reproduce.errors import command  # noqa: E402
+from reproduce.report import measured, output, paper, plot, scaling  # noqa: E402
+
+CLUSTER, LOCAL_BATCH, RULE = "abci", 40, "cubic:3"
+
+
+def runs(given):
+    names = dict.fromkeys((*PAPER_SWEEP, *FULL_RECIPE))
+    return [measured.collect(given.results, name) for name in names]
+
+
+def rows(found):
+    return [scaling.paper_point(paper.load()), scaling.public_point(), *scaling.measured_points(found)]
+
+
+def render(points, given):
+    modelled = scaling.line(files.load(CLUSTER), Work(LOCAL_BATCH, RULE))
+    checks = [one for one in validate.checks() if one.row.stack.startswith("V100")]
+    title = f"{artefact('figure2').title}\nmodelled, not measured, but for the points that say so"
+    figure, ax = plot.plt.subplots(figsize=(9.5, 6.5))
+    figure.suptitle(title)
+    scaling.draw(ax, modelled, checks, points)
+    facts = {"artefact": "figure2", "title": title, "tier": given.tier}
+    return plot.save(figure, given.out, "figure2", facts | {"series": [modelled.facts(checks), *points]})
+
+
+@command
+def main(argv=None):
+    given = output.options("figure2", argv)
+    found = runs(given)
+    output.announce(render(rows(found), given), [m for m in found if m.left_out])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

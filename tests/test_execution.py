@@ -1,0 +1,167 @@
+"""Other ways to compute the same: vectorised batch norm, recorded updates, another back-end after a checkpoint."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from reproduce import config as configs
+from reproduce.engine.comm import Comm
+from reproduce.engine.data.loader import open_loader
+from reproduce.engine.execution import Execution
+from reproduce.engine.graph import WARM_UP, GraphedUpdate
+from reproduce.engine.trainer import Trainer
+from reproduce.engine.workers import WorkerBatchNorm2d, WorkerStatistics
+from reproduce.errors import ConfigError
+
+QUICK = "paper_configs/quick/headline_b800_w20.toml"
+# two phases of the local batch, and a rate at which a tenth of a millionth does not grow
+SMALL = [
+    'data.dataset="synthetic"', "data.train_images=96", "data.val_images=16", "batch.workers=4",
+    "batch.local_batch=[[0, 3], [1, 6]]", "schedule.epochs=2", "schedule.warmup_epochs=1", "schedule.decay_epochs=1",
+    "schedule.peak_lr=0.5", "data.unaugmented_epochs=0", "evaluation.offset=1",
+]  # fmt: skip
+
+
+def build(execution=None, wishes=None):
+    return Trainer(configs.load(QUICK, SMALL), 1, Comm(torch.device("cpu")), "fp32", wishes, execution)
+
+
+class Varying:
+    """The synthetic loader hands out the same images again and again; here every update has its own."""
+
+    def __init__(self, trainer):
+        self.loader = open_loader(trainer.config, Path(), 1, trainer.workers, 0, 1, max_images_per_chunk=6)
+        self.classes = trainer.config.data.classes
+
+    def train_epoch(self, epoch, first_update=0):
+        for chunk in self.loader.train_epoch(epoch, first_update):
+            shift = epoch + chunk.update
+            yield chunk._replace(images=chunk.images * (1 + shift / 4), labels=(chunk.labels + shift) % self.classes)
+
+
+def train(trainer):
+    """Both epochs, two passes an update in the first; the losses of all updates."""
+    loader, losses = Varying(trainer), []
+    while trainer.epoch < 2:
+        for _ in trainer.train_epoch(loader):
+            losses.append(trainer.losses[-1].item())
+        trainer.end_epoch()
+    return losses
+
+
+def parameters(trainer):
+    return [p.detach().clone() for p in trainer.model.parameters()]
+
+
+def assert_close(found, expected, tolerance):
+    """Relative to the largest value of each tensor."""
+    for a, b in zip(found, expected, strict=True):
+        assert (a - b).abs().max() <= tolerance * max(b.abs().max(), 1e-3)
+
+
+def test_vectorised_batch_norm_gives_the_images_gradients_and_statistics_of_split():
+    torch.manual_seed(0)
+    x = torch.randn(12, 6, 5, 5).contiguous(memory_format=torch.channels_last) * 3 + 1
+    outcome = torch.randn_like(x)
+    found = []
+    for vectorised in (False, True):
+        layer = WorkerBatchNorm2d(6, eps=1e-5, ema_momentum=0.9)
+        statistics = WorkerStatistics(layer, range(5), vectorised)
+        with torch.no_grad():
+            layer.weight.copy_(torch.arange(1, 7))
+            layer.bias.copy_(torch.arange(6))
+        layer.train()
+        statistics.next_chunk(range(1, 4))
+        mine = x.clone(memory_format=torch.preserve_format).requires_grad_()
+        y = layer(mine)
+        (y * outcome).sum().backward()
+        statistics.end_update()
+        assert y.is_contiguous(memory_format=torch.channels_last)
+        found.append([y, mine.grad, layer.weight.grad, layer.bias.grad, layer.running, layer.batch])
+    for split, all_at_once in zip(*found):
+        torch.testing.assert_close(all_at_once, split, rtol=1e-5, atol=1e-5)
+    assert (found[1][5][:, [0, 4]] == 0).all(), "a worker that was not in the pass has statistics"
+
+
+def test_training_with_vectorised_batch_norm_equals_split():
+    split, all_at_once = build(), build(Execution(batch_norm="vectorised"))
+    torch.testing.assert_close(train(split), train(all_at_once), rtol=1e-5, atol=1e-5)
+    assert_close(parameters(all_at_once), parameters(split), 1e-5)
+
+
+def recorded(trainer, made):
+    """Takes the place of a CUDA graph: recording runs the Python but changes no number, replaying the reverse."""
+
+    def numbers():
+        layers = [module for module in trainer.model.modules() if isinstance(module, WorkerBatchNorm2d)]
+        statistics = [tensor for layer in layers for tensor in (layer.running, layer.batch)]
+        weights = [parameter.data for parameter in trainer.model.parameters()]
+        return [trainer.gradients.buffer, *trainer.optimizer.momenta, *statistics, *weights]
+
+    def record(body):
+        made.append(trainer.update)
+        before = [tensor.clone() for tensor in numbers()]
+        body()
+        for tensor, was in zip(numbers(), before, strict=True):
+            tensor.copy_(was)
+
+        def replay():
+            update = trainer.update
+            body()
+            trainer.update = update
+
+        return replay
+
+    trainer._take = GraphedUpdate(trainer, record)
+    return trainer
+
+
+def test_recorded_updates_equal_those_taken_as_usual():
+    plain, made = build(Execution(lars="compiled")), []
+    graphed = recorded(build(Execution(lars="compiled")), made)
+    updates = plain.config.epoch_updates()
+    assert updates == [8, 4]
+    assert train(plain) == train(graphed)
+    assert made == [WARM_UP, updates[0] + WARM_UP], "one recording for each size of the local batch"
+    assert graphed.update == plain.update == sum(updates)
+    for a, b in zip(parameters(plain), parameters(graphed)):
+        assert torch.equal(a, b)
+
+
+class Wish:
+    save, stop = False, False
+
+    def saved(self):
+        pass
+
+
+def test_a_wish_reaches_a_recorded_update():
+    wishes = Wish()
+    trainer = recorded(build(Execution(lars="compiled"), wishes), [])
+    seen = []
+    for tick in trainer.train_epoch(Varying(trainer)):
+        seen.append((trainer.save_due, trainer.stop_due))
+        wishes.save, wishes.stop = tick.update == 5, tick.update == 6
+    assert [i for i, (save, _) in enumerate(seen) if save] == [5]
+    assert [i for i, (_, stop) in enumerate(seen) if stop] == [6]
+
+
+def test_a_recording_needs_an_optimizer_that_reads_its_rate_on_the_device():
+    with pytest.raises(ConfigError, match="needs --lars compiled"):
+        Execution(lars="foreach", cuda_graph=True)
+    for wrong in ({"lars": "fast"}, {"batch_norm": "fast"}):
+        with pytest.raises(ConfigError, match="must be one of"):
+            Execution(**wrong)
+
+
+@pytest.mark.parametrize("after", ["foreach", "compiled"])
+def test_a_checkpoint_of_one_back_end_goes_on_under_another(after):
+    whole, first, second = build(Execution("native")), build(Execution("native")), build(Execution(after))
+    expected = train(whole)
+    for _, _ in zip(range(5), first.train_epoch(Varying(first))):
+        pass
+    second.load_state(first.state())
+    found = train(second)
+    torch.testing.assert_close(found, expected[5:], rtol=1e-5, atol=1e-5)
+    assert_close(parameters(second), parameters(whole), 1e-5)
