@@ -8,6 +8,7 @@ Paper numbers come from ``paper_configs/paper.toml``, measured ones from the log
 
 import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from reproduce.artefacts import ARTEFACTS, FULL_RECIPE, PAPER_SWEEP, QUICK_PANEL, QUICK_SWEEP, artefact
@@ -17,29 +18,52 @@ from reproduce.report import measured, output, paper, table
 from reproduce.report.measured import Measurement, Spread
 from reproduce.report.paper import Claim, Paper
 from reproduce.report.speed import speed_block
+from reproduce.report.verdict import Verdict
 
 PUBLISHED = output.ROOT / "figures" / "measured"
 DOCUMENT = output.ROOT / "REPRODUCE.md"
 HEADLINE = FULL_RECIPE[0]
 QUICK_PAIR = artefact("table1").runs["quick"]  # the headline recipe and the small-batch baseline
 ELAPSED = ("seconds", "images_per_second")  # quantities of the machine, which an emulation says nothing about
-SCALED_DOWN = "scaled-down evidence only"
+SCALED_DOWN = Verdict("not comparable", "scaled-down evidence only")
 DECIMALS = {"seconds": 1, "images_per_second": 0, "top1": 2}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim, the paper's number with its status, what was measured, and what follows from it.
+
+    `shown`: the runs behind the evidence.
+    """
+
+    claim: Claim
+    paper: str
+    evidence: str
+    verdict: Verdict
+    shown: tuple[Measurement, ...]
+
+
+def judged(folder: Path = PUBLISHED) -> list[Judged]:
+    """Every claim of the paper, held against the logs under `folder`/TIER."""
+    known, found = paper.load(), []
+    for claim in known.claims:
+        number = known.values[claim.value].text if claim.value else "in words"
+        evidence, verdict, shown = judge(claim, known, folder)
+        found.append(Judged(claim, f"{number} ({known.claim_status(claim)})", evidence, verdict, tuple(shown)))
+    return found
 
 
 def claims_block(folder: Path = PUBLISHED) -> str:
     """The claims table as Markdown, from the published logs under `folder`/TIER."""
-    known = paper.load()
-    rows = []
-    for claim in known.claims:
-        number = known.values[claim.value].text if claim.value else "in words"
-        evidence, verdict = judge(claim, known, folder)
-        rows.append([claim.text, f"{number} ({known.claim_status(claim)})", evidence, verdict])
+    rows = [[one.claim.text, one.paper, one.evidence, str(one.verdict)] for one in judged(folder)]
     return table.markdown(["claim", "paper (status)", "measured here (tier, n)", "verdict"], rows)
 
 
-def judge(claim: Claim, known: Paper, folder: Path) -> tuple[str, str]:
-    """What was measured, in words, and the verdict. Evidence on the paper's own experiment goes before scaled-down."""
+def judge(claim: Claim, known: Paper, folder: Path) -> tuple[str, Verdict, list[Measurement]]:
+    """What was measured, in words, the verdict, and the runs behind it.
+
+    Evidence on the paper's own experiment goes before scaled-down.
+    """
     if claim.evidence in ("sweep", "panel"):
         return judge_figure3(claim, folder)
     if claim.evidence != "none":
@@ -48,12 +72,17 @@ def judge(claim: Claim, known: Paper, folder: Path) -> tuple[str, str]:
             spread = quantity(m, claim.evidence)
             if spread is not None:
                 text = described(spread, claim.evidence, known.values[claim.value].unit, tier)
-                return text, verdict(spread, known, claim, tier)
+                return text, verdict(spread, known, claim, tier), [m]
         quick = [measured.collect(folder / "quick", run) for run in QUICK_PAIR]
         if claim.evidence == "top1" and quick[0].top1:
             large, small = (f"{m.top1.mean:.2f} %" if m.top1 else "missing" for m in quick)
-            return f"headline recipe {large}, small-batch baseline {small} ({where(quick, 'quick')})", SCALED_DOWN
-    return "missing", f"missing: needs {claim.needs}"
+            text = f"headline recipe {large}, small-batch baseline {small} ({where(quick, 'quick')})"
+            return text, SCALED_DOWN, quick
+    return nothing(claim)
+
+
+def nothing(claim: Claim) -> tuple[str, Verdict, list[Measurement]]:
+    return "missing", Verdict("missing", f"needs {claim.needs}"), []
 
 
 def quantity(m: Measurement, name: str) -> Spread | None:
@@ -61,19 +90,22 @@ def quantity(m: Measurement, name: str) -> Spread | None:
     return None if m.emulated and name in ELAPSED else getattr(m, name)
 
 
-def verdict(spread: Spread, known: Paper, claim: Claim, tier: str) -> str:
+def verdict(spread: Spread, known: Paper, claim: Claim, tier: str) -> Verdict:
     value = known.values[claim.value]
     if tier not in value.tiers:
-        return f"not compared: {value.tolerance_reason}"
+        return Verdict("not comparable", value.tolerance_reason)
     outside = value.value - spread.mean if value.qualifier == "over" else abs(spread.mean - value.value)
-    return f"{'within' if outside <= value.tolerance else 'OUTSIDE'} ±{value.tolerance:,g} {value.unit}"
+    margin = f"±{value.tolerance:,g} {value.unit}"
+    if outside > value.tolerance:
+        return Verdict("outside", f"of {margin}")
+    return Verdict("reproduced", f"within {margin}")
 
 
 def described(spread: Spread, name: str, unit: str, tier: str) -> str:
     return f"{spread.mean:,.{DECIMALS[name]}f} {unit} (tier {tier}, n = {len(spread.values)})"
 
 
-def judge_figure3(claim: Claim, folder: Path) -> tuple[str, str]:
+def judge_figure3(claim: Claim, folder: Path) -> tuple[str, Verdict, list[Measurement]]:
     """The sweep is shown, not judged: but for one point the paper's numbers are not known, so none can be missed."""
     if claim.evidence == "sweep":
         for tier, runs in (("paper", PAPER_SWEEP), ("node", PAPER_SWEEP), ("quick", QUICK_SWEEP)):
@@ -81,15 +113,16 @@ def judge_figure3(claim: Claim, folder: Path) -> tuple[str, str]:
             if all(m.top1 for m in found):
                 cells = [f"{m.config.global_batch():,}: {m.top1.mean:.2f}" for m in found]
                 text = f"top-1 in %, by mini-batch: {'; '.join(cells)} ({where(found, tier)})"
-                return text, SCALED_DOWN if tier == "quick" else "shown in Figure 3"
+                shown = Verdict("not comparable", "the paper's numbers are not known; shown in Figure 3")
+                return text, SCALED_DOWN if tier == "quick" else shown, found
     else:
         found = [measured.collect(folder / "quick", run) for run in QUICK_PANEL]
         if any(m.top1 for m in found):
             pairs = zip(found[: len(found) // 2], found[len(found) // 2 :])
             cells = [f"{lars.config.global_batch():,}: {gap(lars, sgd)}" for lars, sgd in pairs]
             text = f"LARS minus momentum SGD in points, by mini-batch: {'; '.join(cells)} ({where(found, 'quick')})"
-            return text, SCALED_DOWN
-    return "missing", f"missing: needs {claim.needs}"
+            return text, SCALED_DOWN, found
+    return nothing(claim)
 
 
 def where(found: list[Measurement], tier: str) -> str:
