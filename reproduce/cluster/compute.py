@@ -8,8 +8,6 @@ factor, `Software.slowdown`, is what the calibration solves for: it scales all o
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from reproduce.cluster.layers import Layer
 from reproduce.cluster.machine import Cluster
 
@@ -21,8 +19,8 @@ SPLIT = 0.8  # what a weight gradient of few tiles reaches when its depth is sha
 class Compute:
     """Seconds of one GPU: `forward` and `backward` by layer, in the order of the layers, and the update."""
 
-    forward: np.ndarray
-    backward: np.ndarray
+    forward: tuple[float, ...]
+    backward: tuple[float, ...]
     update: float
 
 
@@ -30,8 +28,9 @@ def compute(layers: tuple[Layer, ...], batch: int, cluster: Cluster) -> Compute:
     """What a step of `batch` images per GPU takes, if nobody else is there."""
     work = [_layer(layer, batch, cluster) for layer in layers]
     slowdown = _slowdown(cluster)
-    forward = np.array([slowdown * seconds + kernels * cluster.gpu.kernel_gap for (seconds, kernels), _ in work])
-    backward = np.array([slowdown * seconds + kernels * cluster.gpu.kernel_gap for _, (seconds, kernels) in work])
+    forward, backward = (
+        tuple(slowdown * seconds + kernels * cluster.gpu.kernel_gap for seconds, kernels in side) for side in zip(*work)
+    )
     return Compute(forward, backward, update(layers, cluster))
 
 

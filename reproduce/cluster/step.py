@@ -88,12 +88,12 @@ def step(job: Work, gpus: int, cluster: Cluster) -> Step:
     where, layers = shape(gpus, cluster), job.layers
     alone = compute(layers, job.local_batch, cluster)
     slow = 1 + cluster.software.jitter * expected_maximum(gpus)
-    forward, backward = float(alone.forward.sum()), float(alone.backward.sum())
+    forward, backward = sum(alone.forward), sum(alone.backward)
     now = forward_end = slow * forward
     queue = _Stream(where, cluster)
     waiting = _waiting(job, int(cluster.software.element_bytes)) if gpus > 1 else []
     for place in reversed(range(len(layers))):
-        now = queue.advance(now, slow * float(alone.backward[place]))
+        now = queue.advance(now, slow * alone.backward[place])
         while job.overlap and waiting and waiting[0][0] >= place:
             queue.send(waiting.pop(0)[1], now)
     for _, size in waiting:
