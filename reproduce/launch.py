@@ -11,8 +11,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reproduce.errors import EXIT_LOST, EXIT_PREEMPTED
+
+if TYPE_CHECKING:
+    from reproduce.launchers.ranks import Start
 
 ROOT = Path(__file__).resolve().parent.parent
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -45,15 +49,21 @@ def fit(processes: int, workers: int) -> int:
 
 def train_command(
     config_path: Path, seed: int, out: Path, data: Path, processes: int, python: str = sys.executable,
-    checkpoint_seconds: int = CHECKPOINT_SECONDS["quick"],
+    checkpoint_seconds: int = CHECKPOINT_SECONDS["quick"], start: "Start | None" = None,
 ) -> tuple[list[str], dict[str, str]]:  # fmt: skip
-    """The command of one run, to be started in `ROOT`, and what it needs in its environment."""
-    engine = ["reproduce.engine.spawn", str(processes)] if processes > 1 else ["reproduce.engine.train"]
-    argv = [python, "-m", *engine, short(config_path)]
-    argv += ["--seed", str(seed), "--out", short(out), "--data", short(data)]
+    """The command of one run, to be started in `ROOT`, and what it needs in its environment.
+
+    `start` None: as processes of this machine.
+    """
+    if start:
+        argv, env = start.argv(processes, python, "reproduce.engine.train"), start.environment()
+    else:
+        engine = ["reproduce.engine.spawn", str(processes)] if processes > 1 else ["reproduce.engine.train"]
+        argv, env = [python, "-m", *engine], {}
+    argv += [short(config_path), "--seed", str(seed), "--out", short(out), "--data", short(data)]
     argv += ["--checkpoint-every", str(checkpoint_seconds)]
     # processes share the cores; more threads than cores would have them wait for one another
-    return argv, {} if gpu_count() else {"OMP_NUM_THREADS": "1"}
+    return argv, env if start or gpu_count() else {"OMP_NUM_THREADS": "1"}
 
 
 def interrupted(code: int) -> bool:

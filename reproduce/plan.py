@@ -13,6 +13,7 @@ from reproduce import events, launch
 from reproduce.artefacts import ARTEFACTS, Artefact
 from reproduce.config import Config, load
 from reproduce.launch import ROOT
+from reproduce.launchers.ranks import Start
 
 CONFIGS = ROOT / "paper_configs"
 MEASURED = ROOT / "figures" / "measured"  # published logs: the best guess of how long a run takes
@@ -44,13 +45,18 @@ class Job:
         return events.newest_update(events.checkpoint_folder(out, self.config.run.name, self.seed))
 
     def expected_seconds(self, tier: str) -> float:
-        """From the quickest published log of this config, as others may have shared their machine; else assumed."""
+        return self.expectation(tier)[0]
+
+    def expectation(self, tier: str) -> tuple[float, str]:
+        """Seconds, and where they are from: the quickest published log of this config, as others may have shared
+        their machine; else a rate assumed."""
         folder = events.log_path(MEASURED / tier, self.config.run.name, self.seed).parent
         logs = [events.read_log(path) for path in sorted(folder.glob("result_*.txt"))]
         seconds = [log.run_seconds for log in logs if log.complete and not log.interruptions]
         if seconds:
-            return min(seconds)
-        return self.config.schedule.epochs * self.config.data.train_images / ASSUMED[tier][1]
+            return min(seconds), "published log"
+        images = self.config.schedule.epochs * self.config.data.train_images
+        return images / ASSUMED[tier][1], f"assumed: {ASSUMED[tier][1]:,} images/s"
 
 
 def jobs_of(artefacts, tier: str, seeds: int, with_optional: bool) -> list[Job]:
@@ -87,12 +93,12 @@ class Plan:
 
     def __init__(
         self, tier: str, only: Sequence[str] | None = None, data: Path | None = None, out: Path | None = None,
-        seeds: int = 1, processes: int | None = None, with_optional: bool = False,
+        seeds: int = 1, processes: int | None = None, with_optional: bool = False, start: Start | None = None,
     ):  # fmt: skip
         self.tier, self.seeds, self.with_optional = tier, seeds, with_optional
         self.artefacts = [a for a in ARTEFACTS if tier in a.runs and (not only or a.name in only)]
         self.out = (out or ROOT / "results" / tier).absolute()
-        self.processes = processes or launch.default_processes()
+        self.processes, self.start = processes or launch.default_processes(), start
         self.data = data.absolute() if data else None
         if tier == "quick":
             self.data = (self.data or ROOT / "data") / "fashion_mnist"
@@ -117,11 +123,10 @@ class Plan:
         return [python, "-m", "reproduce.engine.data.embedded", "--out", launch.short(self.data)], {}
 
     def train_command(self, job: Job, python: str):
-        # on a cluster the command is one process's, and the scheduler starts it once per GPU
-        processes = 1 if self.tier == "paper" else launch.fit(self.processes, job.config.batch.workers)
+        processes = launch.fit(self.processes, job.config.batch.workers)
         path = CONFIGS / f"{job.name}.toml"
         every = launch.CHECKPOINT_SECONDS[self.tier]
-        return launch.train_command(path, job.seed, self.out, self.data, processes, python, every)
+        return launch.train_command(path, job.seed, self.out, self.data, processes, python, every, self.start)
 
     def report_command(self, artefact: Artefact, python: str):
         return [python, artefact.script, "--tier", self.tier, "--results", launch.short(self.out)], {}

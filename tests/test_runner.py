@@ -30,7 +30,7 @@ def stubbed(monkeypatch):
     class Stubbed:
         calls, fail, slow, interruptions = [], "", "", {}
 
-    def train_command(path, seed, out, data, processes, python, checkpoint_seconds):
+    def train_command(path, seed, out, data, processes, python, checkpoint_seconds, start):
         name = str(path.relative_to(CONFIGS).with_suffix(""))
         Stubbed.calls.append(f"{name} {seed}")
         interruptions = Stubbed.interruptions.get(name, "")
@@ -76,7 +76,7 @@ def test_dry_run_prints_every_command_and_creates_nothing(tmp_path):
 
 def test_dry_run_of_the_paper_tier_needs_no_gpu(tmp_path):
     done = run_all("--dry-run", "--tier", "paper", "--data", tmp_path, "--out", tmp_path, "--only", "table1")
-    assert done.returncode == 0 and "once per GPU, by the scheduler" in done.stdout
+    assert done.returncode == 0 and "once per GPU, by a launcher" in done.stdout
     assert "reproduce.engine.train paper_configs/headline_b81920_g2048.toml" in done.stdout
     assert "--checkpoint-every 600" in done.stdout, "no checkpoint may fall into the 74.7 s"
 

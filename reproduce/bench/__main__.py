@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from reproduce.errors import UserError, command
-from reproduce.runner import nearest
+from reproduce.options import nearest
 
 
 def benchmarks() -> list[str]:

@@ -26,8 +26,8 @@ from reproduce.engine.spawn import launch
 from reproduce.errors import UserError, command
 from reproduce.grouping import RULES, divide
 from reproduce.launch import ROOT, Stopped
+from reproduce.options import check_output
 from reproduce.report import table
-from reproduce.runner import check_output
 
 CONFIG = ROOT / "paper_configs" / "headline_b81920_g2048.toml"
 WARM_UP = 1  # rounds not counted

@@ -26,7 +26,8 @@ from reproduce.engine.data.folders import MARKER
 from reproduce.errors import UserError, command
 from reproduce.events import RESULT, checkpoint_folder, log_path, read_events, read_log
 from reproduce.launch import ROOT, short
-from reproduce.runner import check_output, say
+from reproduce.options import check_output
+from reproduce.training import say
 
 CONFIG = ROOT / "paper_configs" / "quick" / "headline_b800_w20.toml"
 TRAIN, VAL = 80, 20  # images of each of ten classes

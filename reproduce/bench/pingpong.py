@@ -22,7 +22,7 @@ from reproduce.bench.hosts import Hosts, failure
 from reproduce.bench.process import write
 from reproduce.errors import LogError, UserError, command
 from reproduce.launch import ROOT, Stopped
-from reproduce.runner import check_output
+from reproduce.options import check_output
 
 FILE = "bench/pingpong.json"  # below a results folder
 COMMAND = "python -m reproduce.bench pingpong"

@@ -12,7 +12,7 @@ from pathlib import Path
 from reproduce.bench import contest, peers
 from reproduce.errors import UserError
 from reproduce.launch import ROOT, Foreground, Stopped
-from reproduce.runner import check_output
+from reproduce.options import check_output
 
 FOLDER = ROOT / "results" / "bench"
 

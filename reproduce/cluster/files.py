@@ -2,7 +2,8 @@
 
 Every constant is written ``key = { value = V, unit = "U", source = "where", status = "S" }``, an assumed one with
 ``range = [low, high]`` as well. ``extends`` takes over another file. What `calibrate` solved stands in
-``calibrated.toml`` beside them, by software stack, and replaces what a file says of the same constants.
+``calibrated.toml`` beside them, by software stack, and replaces what a file says of the same constants. How jobs are
+started there, ``[launch]``, is for `reproduce.launchers` to read.
 """
 
 import dataclasses
@@ -42,10 +43,8 @@ def load(name: str, stack: str | None = None, calibrated: Path = CALIBRATED) -> 
 
 def bare(name: str) -> Cluster:
     """A cluster as its file alone describes it, before calibration. Raises `ConfigError`."""
-    path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
-    if not path.is_file():
-        raise ConfigError(f"{name}: no such cluster{_nearest(name, names())}; a file of your own ends in .toml")
-    about, constants = _read(path, ())
+    path = _file(name)
+    about, constants, _ = _read(path, ())
     parts = {}
     for section, cls in SECTIONS.items():
         values = {}
@@ -61,6 +60,24 @@ def bare(name: str) -> Cluster:
         raise ConfigError(f"{path}: cluster.name = {about['name']!r}: must be the file's name, {path.stem!r}")
     shown = path.relative_to(FOLDER.parents[1]) if path.is_relative_to(FOLDER) else path
     return Cluster(About(**about), **parts, constants=types.MappingProxyType(constants), path=shown.as_posix())
+
+
+def launching(name: str) -> tuple[Path, int, dict]:
+    """The file of a cluster, the GPUs of a node (0 where the file does not say), and ``[launch]`` as it stands there.
+
+    Raises `ConfigError`.
+    """
+    path = _file(name)
+    _, constants, launch = _read(path, ())
+    gpus = constants.get("node.gpus")
+    return path, int(gpus.value) if gpus else 0, launch
+
+
+def _file(name: str) -> Path:
+    path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    if not path.is_file():
+        raise ConfigError(f"{name}: no such cluster{_nearest(name, names())}; a file of your own ends in .toml")
+    return path
 
 
 def calibrate(cluster: Cluster, stack: str, solved: dict[str, Constant]) -> Cluster:
@@ -109,14 +126,15 @@ def constant(where: str, name: str, entry) -> Constant:
     return Constant(float(value), unit, entry["source"], entry["status"], limits)
 
 
-def _read(path: Path, seen: tuple[Path, ...]) -> tuple[dict, dict[str, Constant]]:
-    """The names and the constants of a file and of what it extends; names are never inherited."""
+def _read(path: Path, seen: tuple[Path, ...]) -> tuple[dict, dict[str, Constant], dict]:
+    """The names, the constants and the launch section of a file and of what it extends; names are never inherited."""
     if path.resolve() in seen:
         raise ConfigError(f"{path}: 'extends' goes in a circle: remove one of the links")
     raw = _parse(path)
     base = raw.pop("extends", None)
-    constants = _read(path.parent / base, (*seen, path.resolve()))[1] if base else {}
+    _, constants, launch = _read(path.parent / base, (*seen, path.resolve())) if base else ({}, {}, {})
     about = raw.pop("cluster", {})
+    launch = launch | raw.pop("launch", {})
     known = [key.name for key in dataclasses.fields(About)]
     for key in set(about) - set(known):
         raise ConfigError(f"{path}: cluster.{key}: unknown key{_nearest(key, known)}")
@@ -126,7 +144,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> tuple[dict, dict[str, Constant]
         for key, entry in entries.items():
             name = f"{section}.{key}"
             constants[name] = constant(f"{path}: {name}", name, entry)
-    return about, constants
+    return about, constants, launch
 
 
 def _parse(path: Path) -> dict:

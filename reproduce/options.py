@@ -1,0 +1,140 @@
+"""The command line of run_all.sh: what it takes, and what is refused before anything starts."""
+
+import argparse
+import contextlib
+import difflib
+import os
+import re
+from pathlib import Path
+
+from reproduce import launch
+from reproduce.artefacts import ARTEFACTS, TIERS, artefact
+from reproduce.errors import UserError
+from reproduce.launchers import LAUNCHERS, SCHEDULERS
+from reproduce.plan import Job
+
+ABOUT = "Runs what is missing of a tier, then draws its tables and figures."
+ACCOUNT = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]*")  # goes into a scheduler's directive, where nothing is quoted
+RENDEZVOUS = re.compile(r"[A-Za-z0-9_.:\[\]-]+:[0-9]+")
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise UserError(f"{message} (--help lists the options)")
+
+
+def parser() -> Parser:
+    made = Parser(prog="bash reproduce/run_all.sh", description=ABOUT, allow_abbrev=False)
+    add = made.add_argument
+    add("--tier", help="quick: embedded data, two cores (default). node: ImageNet, all workers emulated on one node. "
+        "paper: ImageNet on as many GPUs as workers")  # fmt: skip
+    add("--only", action="append", metavar="NAME", help="this artefact only; may be repeated")
+    add("--list", action="store_true", help="show artefacts, runs, expected minutes and state; run nothing")
+    add("--dry-run", action="store_true", help="print every command, or job script, as it would be; create nothing")
+    add("--draw", action="store_true", help="train nothing: draw from the logs there are")
+    add("--publish", action="store_true", help="afterwards, refresh figures/ and REPRODUCE.md from the results")
+    add("--data", type=Path, metavar="DIR", help="node, paper: ImageNet, with train/ and val/. quick: where the "
+        "embedded data is laid out (default: data)")  # fmt: skip
+    add("--out", type=Path, metavar="DIR", help="results folder (default: results/TIER)")
+    add("--seeds", type=int, default=1, metavar="N", help="train seeds 1 to N (default: 1)")
+    add("--processes", type=int, metavar="N", help="processes (ranks) per run (default: one per GPU; on a CPU two; "
+        "with --launcher, the nodes' ranks); fewer where N does not divide a config's workers")  # fmt: skip
+    add("--with-optional", action="store_true", help="also the runs an artefact shows only if they are there")
+    on_cluster = made.add_argument_group("on a cluster")
+    add = on_cluster.add_argument
+    add("--launcher", default="local", help="local (default), torchrun, openmpi: run here and now. slurm, uge, pbs: "
+        "hand in one job per artefact and a last one that draws")  # fmt: skip
+    add("--cluster", metavar="NAME", help="a name in paper_configs/clusters, or a TOML file of your own: how jobs are "
+        "started there (default: abci with uge, else local)")  # fmt: skip
+    add("--nodes", type=int, metavar="N", help="nodes per run (default: one; paper: as many as the workers need)")
+    add("--account", metavar="NAME", help="account, group or project that pays")
+    add("--hostfile", type=Path, metavar="FILE", help="openmpi: the hosts, one per line")
+    add("--rendezvous", metavar="HOST:PORT", help="torchrun with --nodes: run the same command on every node")
+    add("--preflight", action=argparse.BooleanOptionalAction, help="slurm, uge, pbs: check every node before training "
+        "(default: except in tier quick)")  # fmt: skip
+    add("--wait", action="store_true", help="slurm, uge, pbs: wait until the last job has ended")
+    add("--inside", metavar="JOB", help=argparse.SUPPRESS)  # what a job script calls: the runs of one job, no drawing
+    return made
+
+
+def parse(argv) -> argparse.Namespace:
+    """The options, each by itself and together in order. Raises `UserError` in one line."""
+    made = parser()
+    args, unknown = made.parse_known_args(argv)
+    if unknown:
+        name = unknown[0].partition("=")[0]
+        raise UserError(f"unknown option {name}{nearest(name, made._option_string_actions)}")
+    for tier in {args.tier} - {None, *TIERS}:
+        raise UserError(f"--tier {tier}: no such tier{nearest(tier, TIERS)}")
+    if args.launcher not in LAUNCHERS:
+        raise UserError(f"--launcher {args.launcher}: no such launcher{nearest(args.launcher, LAUNCHERS)}")
+    for name in set(args.only or ()) - {a.name for a in ARTEFACTS}:
+        raise UserError(f"--only {name}: no such artefact{nearest(name, [a.name for a in ARTEFACTS])}")
+    for name in args.only or () if args.tier else ():
+        tiers = artefact(name).runs
+        if args.tier not in tiers:
+            raise UserError(f"--only {name}: not of --tier {args.tier}: add --tier {' or '.join(tiers)}")
+    for option in ("seeds", "processes", "nodes"):
+        value = getattr(args, option)
+        if value is not None and value < 1:
+            raise UserError(f"--{option} {value}: must be at least 1")
+    _check_launcher(args)
+    return args
+
+
+def _check_launcher(args: argparse.Namespace) -> None:
+    """Raise `UserError` for options that another launcher has, or that would not be safe in a job script."""
+    belongs = {"hostfile": ("openmpi",), "rendezvous": ("torchrun",), "nodes": LAUNCHERS[1:], "cluster": LAUNCHERS[1:],
+               "account": SCHEDULERS, "wait": SCHEDULERS, "preflight": SCHEDULERS}  # fmt: skip
+    for option, launchers in belongs.items():
+        if getattr(args, option) and args.launcher not in launchers:
+            raise UserError(f"--{option}: is for --launcher {', '.join(launchers)}, not for {args.launcher}")
+    if args.account is not None and not ACCOUNT.fullmatch(args.account):
+        raise UserError(f"--account {args.account!r}: must be of letters, digits, '_', '.', '-'")
+    if args.rendezvous is not None and not RENDEZVOUS.fullmatch(args.rendezvous):
+        raise UserError(f"--rendezvous {args.rendezvous!r}: write HOST:PORT")
+    if args.launcher == "torchrun" and (args.nodes or 1) > 1 and not args.rendezvous:
+        raise UserError(f"--nodes {args.nodes}: torchrun needs --rendezvous HOST:PORT, where HOST is one of the nodes")
+    if args.hostfile and not args.hostfile.is_file():
+        raise UserError(f"--hostfile {args.hostfile}: no such file")
+    if args.publish and (args.draw or args.dry_run or args.list or args.launcher in SCHEDULERS) and not args.draw:
+        raise UserError("--publish: needs results: leave out --dry-run and --list; after jobs, add --draw")
+
+
+def nearest(name: str, known) -> str:
+    close = difflib.get_close_matches(name, list(known), 1, 0.3)
+    return f": did you mean {close[0]}?" if close else f": known are {', '.join(known)}"
+
+
+# ---- what has to be there -----------------------------------------------------------------------------------------
+
+
+def check_output(out: Path) -> None:
+    """Raise `UserError` unless results can be written: better now than after the first run."""
+    probe = out / ".probe"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with open(probe, "wb", buffering=0) as file:
+            file.write(b"\0" * 65536)
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise UserError(f"{out}: cannot write results: {error.strerror}: choose another --out or make room") from None
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink()
+
+
+def check_imagenet(data: Path) -> None:
+    for part in ("train", "val"):
+        if not (data / part).is_dir():
+            raise UserError(f"--data {data}: has no folder {part}/: give the folder that holds train/ and val/")
+
+
+def check_devices(jobs: list[Job]) -> None:
+    """Raise `UserError` unless this machine has a GPU for every worker."""
+    workers, gpus = max(job.config.batch.workers for job in jobs), launch.gpu_count()
+    if gpus < workers:
+        raise UserError(
+            f"--tier paper needs {workers:,} GPUs and this machine has {gpus}: --tier node emulates them on one node; "
+            "on a cluster, add --launcher slurm, uge, pbs, openmpi or torchrun"
+        )
