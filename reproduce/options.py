@@ -46,7 +46,8 @@ def parser() -> Parser:
         "hand in one job per artefact and a last one that draws")  # fmt: skip
     add("--cluster", metavar="NAME", help="a name in paper_configs/clusters, or a TOML file of your own: how jobs are "
         "started there (default: abci with uge, else local)")  # fmt: skip
-    add("--nodes", type=int, metavar="N", help="nodes per run (default: one; paper: as many as the workers need)")
+    add("--nodes", type=int, metavar="N", help="nodes per run (default: one; paper: as many as the workers "
+        "need)")  # fmt: skip
     add("--account", metavar="NAME", help="account, group or project that pays")
     add("--hostfile", type=Path, metavar="FILE", help="openmpi: the hosts, one per line")
     add("--rendezvous", metavar="HOST:PORT", help="torchrun with --nodes: run the same command on every node")
@@ -95,10 +96,12 @@ def _check_launcher(args: argparse.Namespace) -> None:
         raise UserError(f"--rendezvous {args.rendezvous!r}: write HOST:PORT")
     if args.launcher == "torchrun" and (args.nodes or 1) > 1 and not args.rendezvous:
         raise UserError(f"--nodes {args.nodes}: torchrun needs --rendezvous HOST:PORT, where HOST is one of the nodes")
+    if args.launcher == "openmpi" and (args.nodes or 1) > 1 and not args.hostfile:
+        raise UserError(f"--nodes {args.nodes}: mpirun needs --hostfile FILE, with one host per line")
     if args.hostfile and not args.hostfile.is_file():
         raise UserError(f"--hostfile {args.hostfile}: no such file")
-    if args.publish and (args.draw or args.dry_run or args.list or args.launcher in SCHEDULERS) and not args.draw:
-        raise UserError("--publish: needs results: leave out --dry-run and --list; after jobs, add --draw")
+    if args.publish and (args.dry_run or args.list or (args.launcher in SCHEDULERS and not args.draw)):
+        raise UserError("--publish: needs results: leave out --dry-run and --list; after jobs have ended, add --draw")
 
 
 def nearest(name: str, known) -> str:

@@ -6,6 +6,8 @@ builds.
 """
 
 import argparse
+import dataclasses
+import os
 import shlex
 import sys
 
@@ -158,10 +160,15 @@ def start_of(args: argparse.Namespace, tier: str) -> tuple[Start | None, int | N
     """How ranks are started and how many; (None, as asked) for processes of this machine."""
     if args.launcher == "local":
         return None, args.processes or (1 if tier == "paper" else None)
-    nodes = site.load(args.cluster or ("abci" if args.launcher == "uge" else "local")).filled(args.launcher)
-    ranks = args.processes or (args.nodes or 1) * nodes.ranks_per_node
-    hosts = str(args.hostfile.absolute()) if args.hostfile else ""
-    return Start(args.launcher, nodes, args.nodes or 1, hosts, args.rendezvous or ""), ranks
+    nodes, hosts = args.nodes or 1, str(args.hostfile.absolute()) if args.hostfile else ""
+    where = site.load(args.cluster or ("abci" if args.launcher == "uge" else "local")).filled(args.launcher)
+    if args.launcher not in SCHEDULERS and not args.cluster:  # nobody said how many ranks a node has
+        ranks = args.processes or nodes * launch.default_processes()
+        where = dataclasses.replace(where, ranks_per_node=-(-ranks // nodes))
+    if args.inside and where.hostfile:
+        hosts = os.environ.get(where.hostfile, "")  # else mpirun asks the batch system itself
+    ranks = args.processes or nodes * where.ranks_per_node
+    return Start(args.launcher, where, nodes, hosts, args.rendezvous or ""), ranks
 
 
 @command

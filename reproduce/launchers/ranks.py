@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from reproduce.launchers.site import Site
 
-CARRIED = ("MASTER_ADDR", "MASTER_PORT", "PYTHONPATH", "OMP_NUM_THREADS")
+CARRIED = ("MASTER_ADDR", "MASTER_PORT", "PYTHONPATH")  # every job script sets these
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,9 @@ class Start:
     @property
     def carried(self) -> list[str]:
         """The variables mpirun is told to hand on to further hosts; srun and torchrun hand on all."""
-        ours = list(self.environment())
-        return list(dict.fromkeys([*ours, *(name for name in CARRIED if name in os.environ)]))
+        here = self.launcher == "openmpi"  # nobody but the user has set anything
+        others = [name for name in (*CARRIED, "OMP_NUM_THREADS") if name in os.environ] if here else CARRIED
+        return list(dict.fromkeys([*self.environment(), *others]))
 
     def torchrun(self, ranks: int, python: str) -> list[str]:
         if self.nodes == 1:

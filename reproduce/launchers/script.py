@@ -12,7 +12,7 @@ from reproduce import launch
 from reproduce.errors import ConfigError
 from reproduce.launch import ROOT
 from reproduce.launchers.jobs import REPORT, ClusterJob
-from reproduce.launchers.ranks import CARRIED, Start, rank_map
+from reproduce.launchers.ranks import Start, rank_map
 from reproduce.launchers.scheduler import SCHEDULERS
 from reproduce.launchers.site import Site
 
@@ -134,9 +134,8 @@ def _started(start: Start, ranks: int, module: str, per_node: int | None = None)
     if words[0] != "mpirun":
         return words
     hosts = start.site.hostfile
-    named = [word for name in CARRIED[:3] for word in ("-x", name) if name not in start.carried]
     where = [Shell(f'${{{hosts}:+--hostfile "${hosts}"}}')] if hosts else []
-    return [*words[:-3], *named, *where, *words[-3:]]
+    return [*words[:-3], *where, *words[-3:]]
 
 
 def _drawing(context: Context) -> list[str]:

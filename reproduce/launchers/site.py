@@ -66,7 +66,7 @@ class Site:
             return self
         default = DEFAULTS[launcher]
         if self.scheduler not in ("", launcher):
-            return dataclasses.replace(self, ranks=(), scheduler=launcher, **default)
+            return dataclasses.replace(self, ranks=(), scratch="", scheduler=launcher, **default)
         missing = {key: value for key, value in default.items() if not getattr(self, key)}
         return dataclasses.replace(self, scheduler=launcher, **missing)
 

@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+#PBS -N report
+#PBS -S /bin/bash
+#PBS -j oe
+#PBS -r y
+#PBS -q rt_HC
+#PBS -l select=1
+#PBS -l walltime=00:10:00
+#PBS -P gaa50000
+# tables and figures. Written by reproduce/run_all.sh.
+set -uo pipefail
+
+root=/repo
+out='/scratch/my results'
+jobs="$out/jobs"
+python=/repo/.venv/bin/python
+data=/data/imagenet
+attempts="$jobs/report.attempts"
+ended="$jobs/report.exit"
+cd "$root" || exit 1
+rm -f "$ended"
+echo "$(date) $(hostname) ${PBS_JOBID:-}" >>"$attempts"
+
+module load cuda/12.6
+module load hpcx/2.20
+export NCCL_BUFFSIZE=2097152
+export NCCL_MIN_NCHANNELS=4
+export NCCL_MAX_NCHANNELS=16
+export NCCL_NET_GDR_READ=1
+export REPRODUCE_NUMA=0,0,1,1
+export REPRODUCE_HCA=mlx5_0,mlx5_0,mlx5_1,mlx5_1
+export PYTHONPATH="$root"
+export MASTER_ADDR=$(hostname)
+number=${PBS_JOBID%%[!0-9]*}
+export MASTER_PORT=$((20000 + number % 20000))
+
+child=""
+trap 'test -z "$child" || kill -TERM "$child" 2>/dev/null' TERM USR1 USR2
+run() {
+    "$@" &
+    child=$!
+    while kill -0 "$child" 2>/dev/null; do wait "$child"; done
+    wait "$child"
+    code=$?
+    child=""
+    return "$code"
+}
+finish() {
+    echo "$code" >"$ended.new" && mv "$ended.new" "$ended"
+    exit "$code"
+}
+
+run "$python" -P -m reproduce.runner --tier paper --launcher pbs --cluster pbs --seeds 1 --out "$out" --data "$data" --draw
+
+finish
