@@ -90,7 +90,7 @@ def _surroundings(context: Context) -> list[str]:
     lines += [f"export {name}={shlex.quote(value)}" for name, value in start.environment().items()]
     lines += [
         'export PYTHONPATH="$root"', "export MASTER_ADDR=$(hostname)", f"number=${{{number}%%[!0-9]*}}",
-        "export MASTER_PORT=$((20000 + number % 20000))",
+        "export MASTER_PORT=$((20000 + number % 12000))",
     ]  # fmt: skip
     return lines
 
@@ -99,15 +99,16 @@ def _training(job: ClusterJob, context: Context) -> list[str]:
     """Preflight, staging, then the runner with this job's runs; each ends the job if it fails."""
     site, lines = context.site, [FUNCTIONS]
     start = Start(context.launcher, site)
+    staged = site.scratch and context.tier != "quick"  # a variable in it, such as $SGE_LOCALDIR, the job expands
     if context.preflight:
         config = f"paper_configs/{job.runs[0].name}.toml"
         found = ["--min-node-gbit", f"{site.node_gbit:g}", "--min-network-gbit", f"{site.network_gbit:g}"]
         found += ["--gpus-per-node", str(site.gpus_per_node), *(["--gpu", site.gpu] if site.gpu else [])]
-        words = [*_started(start, job.ranks, "reproduce.engine.preflight", site.ranks_per_node), config, "--data",
-                 Shell('"$data"'), *found, "--report", Shell(f'"$jobs/{job.name}.preflight.json"')]  # fmt: skip
+        found += ["--scratch", Shell(f'"{site.scratch}"')] if staged else []
+        words = [*_started(start, job.ranks, "reproduce.engine.preflight"), config, "--data", Shell('"$data"'), "--out",
+                 Shell('"$out"'), *found, "--report", Shell(f'"$jobs/{job.name}.preflight.json"')]  # fmt: skip
         lines += ["# every node is fit", f"run {join(words)} || finish", ""]
-    if site.scratch and context.tier != "quick":
-        # a variable of the scheduler's, such as $SGE_LOCALDIR, is expanded by the job
+    if staged:
         target = Shell(f'"{site.scratch}/imagenet"')
         words = [*_started(start, job.nodes, "reproduce.engine.data.stage", 1), "--from", Shell('"$data"'), "--to",
                  target, "--drop-caches"]  # fmt: skip

@@ -32,7 +32,7 @@ export REPRODUCE_HCA=mlx5_0,mlx5_0,mlx5_1,mlx5_1
 export PYTHONPATH="$root"
 export MASTER_ADDR=$(hostname)
 number=${PBS_JOBID%%[!0-9]*}
-export MASTER_PORT=$((20000 + number % 20000))
+export MASTER_PORT=$((20000 + number % 12000))
 
 child=""
 trap 'test -z "$child" || kill -TERM "$child" 2>/dev/null' TERM USR1 USR2

@@ -42,7 +42,7 @@ export REPRODUCE_HCA=mlx5_0,mlx5_0,mlx5_1,mlx5_1
 export PYTHONPATH="$root"
 export MASTER_ADDR=$(hostname)
 number=${PBS_JOBID%%[!0-9]*}
-export MASTER_PORT=$((20000 + number % 20000))
+export MASTER_PORT=$((20000 + number % 12000))
 
 child=""
 trap 'test -z "$child" || kill -TERM "$child" 2>/dev/null' TERM USR1 USR2
@@ -61,7 +61,7 @@ finish() {
 }
 
 # every node is fit
-run mpirun -np 2048 --map-by ppr:4:node --bind-to none -x NCCL_BUFFSIZE -x NCCL_MIN_NCHANNELS -x NCCL_MAX_NCHANNELS -x NCCL_NET_GDR_READ -x REPRODUCE_NUMA -x REPRODUCE_HCA -x MASTER_ADDR -x MASTER_PORT -x PYTHONPATH ${PBS_NODEFILE:+--hostfile "$PBS_NODEFILE"} "$python" -m reproduce.engine.preflight paper_configs/headline_b81920_g2048.toml --data "$data" --min-node-gbit 480 --min-network-gbit 88 --gpus-per-node 4 --gpu V100 --report "$jobs/table1.preflight.json" || finish
+run mpirun -np 2048 --map-by ppr:4:node --bind-to none -x NCCL_BUFFSIZE -x NCCL_MIN_NCHANNELS -x NCCL_MAX_NCHANNELS -x NCCL_NET_GDR_READ -x REPRODUCE_NUMA -x REPRODUCE_HCA -x MASTER_ADDR -x MASTER_PORT -x PYTHONPATH ${PBS_NODEFILE:+--hostfile "$PBS_NODEFILE"} "$python" -m reproduce.engine.preflight paper_configs/headline_b81920_g2048.toml --data "$data" --out "$out" --min-node-gbit 480 --min-network-gbit 88 --gpus-per-node 4 --gpu V100 --scratch "$PBS_LOCALDIR" --report "$jobs/table1.preflight.json" || finish
 
 # the data goes to storage of the node's own
 run mpirun -np 512 --map-by ppr:1:node --bind-to none -x NCCL_BUFFSIZE -x NCCL_MIN_NCHANNELS -x NCCL_MAX_NCHANNELS -x NCCL_NET_GDR_READ -x REPRODUCE_NUMA -x REPRODUCE_HCA -x MASTER_ADDR -x MASTER_PORT -x PYTHONPATH ${PBS_NODEFILE:+--hostfile "$PBS_NODEFILE"} "$python" -m reproduce.engine.data.stage --from "$data" --to "$PBS_LOCALDIR/imagenet" --drop-caches || finish

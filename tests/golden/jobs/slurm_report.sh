@@ -25,7 +25,7 @@ echo "$(date) $(hostname) ${SLURM_JOB_ID:-}" >>"$attempts"
 export PYTHONPATH="$root"
 export MASTER_ADDR=$(hostname)
 number=${SLURM_JOB_ID%%[!0-9]*}
-export MASTER_PORT=$((20000 + number % 20000))
+export MASTER_PORT=$((20000 + number % 12000))
 
 child=""
 trap 'test -z "$child" || kill -TERM "$child" 2>/dev/null' TERM USR1 USR2
