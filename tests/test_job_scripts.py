@@ -70,7 +70,7 @@ def context(launcher: str, out: Path, stubs: Stubs, **options) -> tuple[list[job
     data = options.pop("data", out / "data")
     plan = Plan("paper", only=["table1"], data=data, out=out, start=Start(launcher, where))
     python = str(stubs.folder / "bin" / "job python")
-    arguments = ("--tier", "paper", "--launcher", launcher, "--cluster", where.path, "--seeds", "1")
+    arguments = ("--tier", "paper", "--launcher", launcher, "--cluster", f"{out}.toml", "--seeds", "1")
     (out / "jobs").mkdir(parents=True, exist_ok=True)
     return jobs.jobs(plan, where, 8), script.Context(launcher, where, "", out, data, python, "paper", arguments,
                                                       options.pop("preflight", False))  # fmt: skip
@@ -94,7 +94,7 @@ def test_a_strange_path_arrives_literally(launcher, name, stubs, tmp_path):
     preflight = next(call for call in stubs.calls if "reproduce.engine.preflight" in call)
     assert preflight[preflight.index("--data") + 1] == str(data)
     inside = next(call for call in stubs.calls if "--inside" in call)
-    assert inside[inside.index("--out") + 1] == str(out)
+    assert inside[inside.index("--out") + 1] == str(out) and inside[inside.index("--cluster") + 1] == f"{out}.toml"
     assert (out / "jobs" / "table1.exit").read_text() == "0\n"
 
 
