@@ -20,7 +20,8 @@ from reproduce.report.mlperf.table import TableRun
 
 NEAR = 1.25  # --near without --batch: from the log's mini-batch / 1.25 to x 1.25
 RUN_COLUMNS = ("round", "submitter", "system", "file", "division", "global_batch", "optimizer",
-               "base_learning_rate", "warmup_epochs", "last_epoch", "run_seconds", "top1", "status", "folder")  # fmt: skip
+               "base_learning_rate", "warmup_epochs", "last_epoch", "run_seconds", "top1", "status",
+               "folder")  # fmt: skip
 
 
 @command
@@ -111,8 +112,8 @@ def listing(found: list[TableRun]) -> list[str]:
     return [
         *lines,
         "",
-        "epochs, top-1 and seconds (run_start to run_stop) are medians over the runs that reached the target: 74.9 % in",
-        "v0.5, 75.9 % from v0.6 on, so times of v0.5 do not compare with the others. What a log leaves out is not logged.",
+        "epochs, top-1 and seconds (run_start to run_stop) are medians over the runs that reached the target, 74.9 % in",
+        "v0.5 and 75.9 % from v0.6 on: times of v0.5 do not compare with the others. A hole in a log is 'not logged'.",
     ]
 
 
@@ -172,7 +173,8 @@ def write_csv(found: list[TableRun]) -> None:
     last = float("inf")
     for run in sorted(found, key=lambda r: (r.global_batch or 0, last if r.run_seconds is None else r.run_seconds)):
         values = (run.round, run.submitter, run.system, run.file, run.division, run.global_batch, run.optimizer,
-                  run.peak_rate, run.warmup_epochs, run.last_epoch, run.run_seconds, run.top1, run.status, run.folder)  # fmt: skip
+                  run.peak_rate, run.warmup_epochs, run.last_epoch, run.run_seconds, run.top1, run.status,
+                  run.folder)  # fmt: skip
         writer.writerow(NOT_LOGGED if value in (None, "") else value for value in values)
 
 
@@ -185,25 +187,18 @@ def draw(found: list[TableRun], log: PublicLog | None, what: str, path: Path) ->
     drawn = [figures.Curve(label(run), "public", [e.epoch for e in curves[run.key]],
                            [100 * e.top1 for e in curves[run.key]]) for run in found if run.key in curves]  # fmt: skip
     styles = figures.looks(drawn)
-    figure, (left, right) = plot.plt.subplots(1, 2, figsize=(14, 6))
-    timed = [run for run in found if run.reached and run.global_batch and run.run_seconds]
-    for run in timed:
-        right.plot([run.global_batch], [run.run_seconds], "o", markersize=4, alpha=0.7,
-                   color=styles[label(run)]["color"])  # fmt: skip
+    points = [figures.Timed(run.global_batch, run.run_seconds, styles[label(run)])
+              for run in found if run.reached and run.global_batch and run.run_seconds]  # fmt: skip
     if log is not None and log.evaluations:
         name = f"{'measured' if log.dataset else 'public'}: {log.path.name}"
         drawn.insert(0, figures.Curve(name, "measured", [e.epoch for e in log.evaluations],
                                       [100 * e.top1 for e in log.evaluations]))  # fmt: skip
         if log.reached and log.global_batch and log.run_seconds:
-            right.plot([log.global_batch], [log.run_seconds], "*", markersize=13, color=plot.BLUE, label=name)
-            right.legend()
+            points.append(figures.Timed(log.global_batch, log.run_seconds, figures.looks(drawn)[name], name))
+    figure, (left, right) = plot.plt.subplots(1, 2, figsize=(14, 6))
     figures.curves(left, drawn, sorted({100 * run.target for run in found}))
-    if timed:
-        right.set(xscale="log", yscale="log")
-    else:
-        right.text(0.5, 0.5, "no run with a logged mini-batch and time", transform=right.transAxes, ha="center")
-    right.set(xlabel="mini-batch, images", ylabel="run_start to run_stop, s", title="runs that reached the target")
     left.set_title("top-1 against epoch")
+    figures.times(right, points)
     figure.suptitle(f"public MLPerf runs of ResNet-50: {what}")
     figures.save(figure, path)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import StrMethodFormatter
 
 from reproduce.errors import UserError
 from reproduce.report import plot
@@ -26,6 +27,16 @@ class Curve:
     kind: str  # "measured" (ours) | "public"
     epochs: Sequence[float]
     top1: Sequence[float]  # percent
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One run that reached its target; `style` as `looks` gives it, `name` for the one run that is looked at."""
+
+    batch: int
+    seconds: float
+    style: dict
+    name: str = ""
 
 
 def looks(curves: Sequence[Curve]) -> dict[str, dict]:
@@ -57,6 +68,23 @@ def curves(ax: Axes, drawn: Sequence[Curve], targets: Sequence[float] = ()) -> N
         handles.append(Line2D([], [], linestyle="none"))
     ax.legend(handles, names, loc="lower right", fontsize=7.5)
     ax.set(xlabel="epoch, as logged", ylabel="top-1 accuracy, %")
+
+
+def times(ax: Axes, points: Sequence[Timed]) -> None:
+    """Time against mini-batch; logarithmic where the values span more than a decade."""
+    for point in points:
+        marker = "*" if point.name else plot.MARKERS[DASHES.index(point.style["linestyle"])]
+        ax.plot([point.batch], [point.seconds], marker, markersize=14 if point.name else 5, alpha=0.75,
+                color=point.style["color"], label=point.name or None)  # fmt: skip
+    if not points:
+        ax.text(0.5, 0.5, "no run with a logged mini-batch reached its target", transform=ax.transAxes, ha="center")
+    for axis, values in ((ax.xaxis, [p.batch for p in points]), (ax.yaxis, [p.seconds for p in points])):
+        if values and max(values) > 10 * min(values):
+            (ax.set_xscale if axis is ax.xaxis else ax.set_yscale)("log")
+        axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    if any(point.name for point in points):
+        ax.legend()
+    ax.set(xlabel="mini-batch, images", ylabel="run_start to run_stop, s", title="runs that reached the target")
 
 
 def save(figure: Figure, path: Path) -> None:

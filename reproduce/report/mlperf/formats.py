@@ -135,7 +135,7 @@ def _v06_record(piece: str, end: int) -> tuple[Record | None, int]:
     return Record("MLL", float(head.group(1)), head.group(2), body["value"], _dict(body)), stop
 
 
-NO_VALUE = {"run_start", "run_stop", "run_final", "eval_start", "eval_stop", "train_loop"}
+NO_VALUE = ("run_start", "run_stop", "run_final", "eval_start", "eval_stop", "train_loop")
 
 
 def _v05_record(piece: str, end: int, style: str, cut: bool) -> tuple[Record | None, int]:
@@ -146,7 +146,9 @@ def _v05_record(piece: str, end: int, style: str, cut: bool) -> tuple[Record | N
     value, stop = None, head.end()
     if colon:
         value, stop = _v05_value(piece, stop)
-    elif cut and key not in NO_VALUE:
+    elif known := next((name for name in NO_VALUE if key.startswith(name)), ""):
+        key, stop = known, head.start(5) + len(known)  # what follows at once is another process's
+    elif cut:
         return None, 0
     return Record(style, float(at), key, value, {}, benchmark), stop
 

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from reproduce.errors import LogError
@@ -70,7 +70,7 @@ class PublicLog:
     def date(self) -> str:
         if self.started is None:
             return NOT_LOGGED
-        return datetime.fromtimestamp(self.started, timezone.utc).strftime("%Y-%m-%d")
+        return datetime.fromtimestamp(self.started, UTC).strftime("%Y-%m-%d")
 
 
 def read(path: Path) -> PublicLog:

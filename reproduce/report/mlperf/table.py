@@ -85,7 +85,7 @@ def curves(folder: Path = FOLDER) -> dict[tuple[str, str, str], tuple[Evaluation
             one = Evaluation(float(row["epoch"]), float(row["top1"]), _number(row["seconds_since_run_start"]))
             found.setdefault((row["round"], row["dir"], row["run"]), []).append(one)
     except (OSError, EOFError, zlib.error, ValueError, KeyError) as error:
-        raise DataError(f"{folder / CURVES}: the public curves are not readable: {error}: restore it from git") from None
+        raise DataError(f"{folder / CURVES}: the public curves are not readable: {error}: restore from git") from None
     return {key: tuple(of_run) for key, of_run in found.items()}
 
 
