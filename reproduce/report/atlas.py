@@ -112,7 +112,7 @@ def listing(found: list[TableRun]) -> list[str]:
     return [
         *lines,
         "",
-        "epochs, top-1 and seconds (run_start to run_stop) are medians over the runs that reached the target, 74.9 % in",
+        "epochs, top-1 and seconds (run_start to run_stop) are medians over runs that reached the target, 74.9 % in",
         "v0.5 and 75.9 % from v0.6 on: times of v0.5 do not compare with the others. A hole in a log is 'not logged'.",
     ]
 

@@ -91,9 +91,10 @@ def epochs(log: PublicLog) -> str:
 
 
 def reached(log: PublicLog) -> str:
+    if log.dataset not in ("", "imagenet"):
+        return f"none: trained on {log.dataset}"
     if log.target is None:
-        other = f"trained on {log.dataset}" if log.dataset not in ("", "imagenet") else "not a ResNet-50 log"
-        return f"none: {other}"
+        return f"none: the benchmark is {log.benchmark}" if log.benchmark else "none: the log does not name its benchmark"
     word = {True: "reached", False: "not reached", None: "no accuracy"}[log.reached]
     return f"{100 * log.target:.1f} % top-1: {word}"
 

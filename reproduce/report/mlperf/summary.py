@@ -56,7 +56,7 @@ class PublicLog:
 
     @property
     def target(self) -> float | None:
-        """The benchmark's, fraction of 1; None if the run is not ResNet-50 on ImageNet."""
+        """The benchmark's, fraction of 1; None unless the log is one of ResNet-50 on ImageNet, and says so."""
         if not self.benchmark.startswith("resnet") or self.dataset not in ("", "imagenet"):
             return None
         return TARGETS.get(self.round, TARGET)
