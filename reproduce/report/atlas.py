@@ -112,8 +112,8 @@ def listing(found: list[TableRun]) -> list[str]:
     return [
         *lines,
         "",
-        "epochs, top-1 and seconds (run_start to run_stop) are medians over runs that reached the target, 74.9 % in",
-        "v0.5 and 75.9 % from v0.6 on: times of v0.5 do not compare with the others. A hole in a log is 'not logged'.",
+        "Medians of epochs, top-1 and seconds (run_start to run_stop) are over the runs that reached the target: 74.9 %",
+        "in v0.5 and 75.9 % from v0.6 on, so times of v0.5 do not compare. What a log leaves out is 'not logged'.",
     ]
 
 

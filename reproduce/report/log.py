@@ -12,7 +12,9 @@ import sys
 from pathlib import Path
 
 from reproduce.errors import EXIT_USER_ERROR, LogError, command, say
+from reproduce.report.mlperf import table
 from reproduce.report.mlperf.summary import NOT_LOGGED, PublicLog, read
+from reproduce.report.mlperf.table import TableRun
 
 
 @command
@@ -29,16 +31,17 @@ def main(argv=None):
         except LogError as error:
             say(error)
             unread += 1
+    known = table.runs() if logs else []
     if given.json:
-        print(json.dumps([facts(log) for log in logs], indent=2, ensure_ascii=False))
+        print(json.dumps([facts(log, table.same(log, known)) for log in logs], indent=2, ensure_ascii=False))
     else:
-        print("\n\n".join(text(log) for log in logs))
+        print("\n\n".join(text(log, table.same(log, known)) for log in logs))
     if given.draw and logs:
         draw(logs, given.draw)
     return EXIT_USER_ERROR if unread and not logs else 0
 
 
-def facts(log: PublicLog) -> dict:
+def facts(log: PublicLog, same: list[TableRun]) -> dict:
     """What `text` prints, for a program: fractions of 1, seconds, null for what is not logged."""
     return {
         "file": str(log.path), "round": log.round, "date": log.date if log.started is not None else None,
@@ -49,11 +52,12 @@ def facts(log: PublicLog) -> dict:
         "run_seconds": None if log.run_seconds is None else round(log.run_seconds, 3), "top1": log.top1,
         "status": log.status or None, "target": log.target, "reached": log.reached, "records": log.records,
         "not_understood": log.not_understood, "other_lines": log.other_lines, "notes": list(log.notes),
+        "public_runs": ["/".join(run.key) for run in same],
     }  # fmt: skip
 
 
-def text(log: PublicLog) -> str:
-    """The summary of one log, a line for each thing."""
+def text(log: PublicLog, same: list[TableRun]) -> str:
+    """The summary of one log, a line for each thing; `same` are the public runs of the table that it is."""
     rows = {
         "round": f"{log.round}, run on {log.date}",
         "benchmark": f"{log.benchmark or NOT_LOGGED}, division {log.division or NOT_LOGGED}",
@@ -70,6 +74,7 @@ def text(log: PublicLog) -> str:
         "status": log.status or NOT_LOGGED,
         "target": reached(log),
         "lines": f"{log.records:,} events, {log.not_understood:,} not understood, {log.other_lines:,} of other text",
+        "public run": ", also ".join("/".join(run.key) for run in same) or "none of those of figures/public",
     }
     width = max(map(len, rows)) + 1
     lines = [str(log.path), *(f"  {name + ':':{width}} {value}" for name, value in rows.items())]
@@ -94,7 +99,7 @@ def reached(log: PublicLog) -> str:
     if log.dataset not in ("", "imagenet"):
         return f"none: trained on {log.dataset}"
     if log.target is None:
-        return f"none: the benchmark is {log.benchmark}" if log.benchmark else "none: the log does not name its benchmark"
+        return f"none: the benchmark is {log.benchmark}" if log.benchmark else "none: the log names no benchmark"
     word = {True: "reached", False: "not reached", None: "no accuracy"}[log.reached]
     return f"{100 * log.target:.1f} % top-1: {word}"
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reproduce.errors import DataError
-from reproduce.report.mlperf.summary import TARGET, TARGETS, Evaluation
+from reproduce.report.mlperf.summary import TARGET, TARGETS, Evaluation, PublicLog
 from reproduce.report.public import FOLDER
 
 RUNS, CURVES = "mlperf_resnet_runs.csv.gz", "mlperf_resnet_eval_curves.csv.gz"
@@ -96,6 +96,16 @@ def different(found: Iterable[TableRun]) -> list[TableRun]:
         same = (run.run_seconds, run.top1, run.global_batch)  # to the millisecond and the image: no two runs share it
         once.setdefault(same if run.run_seconds is not None else run.key, run)
     return list(once.values())
+
+
+def same(log: PublicLog, found: Iterable[TableRun]) -> list[TableRun]:
+    """The public runs that a log is of, by time, accuracy and mini-batch; several if it was submitted again."""
+    if log.run_seconds is None or log.top1 is None:
+        return []
+    return [run for run in found
+            if run.run_seconds is not None and abs(run.run_seconds - log.run_seconds) < 0.0015
+            and run.top1 is not None and abs(run.top1 - log.top1) < 1e-6
+            and log.global_batch in (None, run.global_batch)]  # fmt: skip
 
 
 def median(values: Iterable[float | None]) -> float | None:
