@@ -66,11 +66,10 @@ GARBAGE = [':::MLLOG {"namespace": "", "time_ms": }', ":::MLL 1560722749.842 epo
 def damaged(written: list[str], dice: random.Random) -> tuple[bytes, int]:
     """Those lines as several processes and other programs leave them, and how many of them cannot be understood.
 
-    A line is cut by another one in its middle; two share a line; text stands around. What no reader could tell apart
-    is left out: a cut in the marker, and a bare number or word of v0.5 that another process's text follows at once.
+    A line is cut by another one in its middle; two share a line; colours and other text stand around. What no reader
+    could tell apart is left out: a cut in the marker, and a bare number or word of v0.5 that text follows at once.
     """
     text, garbage, index = "", 0, 0
-    bare = not written[0].endswith("}") or ":::MLP" in written[0]
     end = dice.choice(["\n", "\n", "\r\n"])
     while index < len(written):
         one, fate = written[index], dice.random()
@@ -78,11 +77,15 @@ def damaged(written: list[str], dice: random.Random) -> tuple[bytes, int]:
         text += dice.choice(PREFIXES)
         if fate < 0.15 and following is not None:  # the next process writes in the middle of this line
             cut = dice.randrange(len(one.partition(" ")[0]) + 1, len(one))
-            text += one[:cut] + following + (end if bare else dice.choice(["", end])) + one[cut:]
+            text += one[:cut] + following
+            text += dice.choice(["", end, end + "3: "] if closed(following) else [end]) + one[cut:]
             index += 1
         elif fate < 0.25 and following is not None:
-            text += one + (" " if bare else dice.choice(["", " ", "3: "])) + following
+            text += one + (dice.choice(["", " ", "3: "]) if closed(one) else " ") + following
             index += 1
+        elif fate < 0.3:
+            cut = dice.randrange(len(one.partition(" ")[0]) + 1, len(one))
+            text += one[:cut] + "\x1b[0m" + one[cut:]
         else:
             text += one
         if fate > 0.97:
@@ -93,6 +96,11 @@ def damaged(written: list[str], dice: random.Random) -> tuple[bytes, int]:
             text += dice.choice(JUNK) + end
         index += 1
     return text.rstrip().encode("latin-1"), garbage
+
+
+def closed(one: str) -> bool:
+    """Whether the end of a line can be told without a line break: JSON, or a v0.5 event that never has a value."""
+    return re.search(r": [\w.+-]+$", one) is None
 
 
 def repeated(written: list[str], dice: random.Random) -> list[str]:

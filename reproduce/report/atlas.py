@@ -112,7 +112,7 @@ def listing(found: list[TableRun]) -> list[str]:
     return [
         *lines,
         "",
-        "Medians of epochs, top-1 and seconds (run_start to run_stop) are over the runs that reached the target: 74.9 %",
+        "Medians of epochs, top-1 and seconds (run_start to run_stop) are over runs that reached the target: 74.9 %",
         "in v0.5 and 75.9 % from v0.6 on, so times of v0.5 do not compare. What a log leaves out is 'not logged'.",
     ]
 
@@ -152,9 +152,10 @@ def rank(log: PublicLog, found: list[TableRun]) -> list[str]:
         said = log.status or "status not logged"
         last = NOT_LOGGED if log.top1 is None else f"{100 * log.top1:.2f} %"
         return [f"{log.path}: final top-1 {last}, {said}: it did not reach {100 * log.target:.1f} %, so it has no rank"]
+    itself = table.same(log, found)
     others = [run for run in table.different(found)
               if run.reached and run.run_seconds is not None and run.target == log.target
-              and (abs(run.run_seconds - log.run_seconds) > 0.002 or abs(run.top1 - log.top1) > 1e-5)]  # fmt: skip
+              and run not in itself]  # fmt: skip
     if not others:
         return [f"{log.path}: no neighbour reached the same target, so it has no rank"]
     faster = sum(run.run_seconds < log.run_seconds for run in others)
@@ -190,11 +191,12 @@ def draw(found: list[TableRun], log: PublicLog | None, what: str, path: Path) ->
     points = [figures.Timed(run.global_batch, run.run_seconds, styles[label(run)])
               for run in found if run.reached and run.global_batch and run.run_seconds]  # fmt: skip
     if log is not None and log.evaluations:
-        name = f"{'measured' if log.dataset else 'public'}: {log.path.name}"
-        drawn.insert(0, figures.Curve(name, "measured", [e.epoch for e in log.evaluations],
-                                      [100 * e.top1 for e in log.evaluations]))  # fmt: skip
+        name, kind = f"{log.path.parent.name}/{log.path.name}", "measured" if log.dataset else "public"
+        drawn.insert(0, figures.Curve(f"{kind}: {name}", kind, [e.epoch for e in log.evaluations],
+                                      [100 * e.top1 for e in log.evaluations], chosen=True))  # fmt: skip
         if log.reached and log.global_batch and log.run_seconds:
-            points.append(figures.Timed(log.global_batch, log.run_seconds, figures.looks(drawn)[name], name))
+            style = figures.looks(drawn)[drawn[0].label]
+            points.append(figures.Timed(log.global_batch, log.run_seconds, style, name))
     figure, (left, right) = plot.plt.subplots(1, 2, figsize=(14, 6))
     figures.curves(left, drawn, sorted({100 * run.target for run in found}))
     left.set_title("top-1 against epoch")

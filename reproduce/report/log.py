@@ -15,6 +15,7 @@ from reproduce.errors import EXIT_USER_ERROR, LogError, command, say
 from reproduce.report.mlperf import table
 from reproduce.report.mlperf.summary import NOT_LOGGED, PublicLog, read
 from reproduce.report.mlperf.table import TableRun
+from reproduce.report.output import DATA_SETS
 
 
 @command
@@ -107,7 +108,7 @@ def reached(log: PublicLog) -> str:
 def name(log: PublicLog) -> str:
     """Who and what, for the legend; the file where the log does not say."""
     if log.dataset:
-        return f"measured: {log.path.parent.name}, {log.dataset}"
+        return f"measured: {log.path.parent.name}, {DATA_SETS.get(log.dataset, log.dataset)}"
     batch = "" if log.global_batch is None else f", batch {log.global_batch:,}"
     who = " ".join(part for part in (log.submitter, log.system) if part) or f"{log.path.parent.name}/{log.path.name}"
     return f"public: {log.round} {who}{batch}"

@@ -16,7 +16,7 @@ from reproduce.report import plot
 OURS = (plot.BLUE, plot.BLACK)
 THEIRS = (plot.ORANGE, plot.GREEN, plot.RED, plot.SKY, plot.GREY)
 DASHES = ("-", "--", ":")  # a colour comes round again with another dash
-NAMED = 14  # in the legend; more do not fit
+NAMED = 17  # in the legend; more do not fit
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Curve:
     kind: str  # "measured" (ours) | "public"
     epochs: Sequence[float]
     top1: Sequence[float]  # percent
+    chosen: bool = False  # the one run that is looked at: drawn over the others
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,9 @@ def looks(curves: Sequence[Curve]) -> dict[str, dict]:
     """Line arguments of each label, in the order of the curves."""
     found: dict[str, dict] = {}
     for curve in curves:
-        if curve.label not in found:
+        if curve.chosen and curve.kind == "public":
+            found[curve.label] = plot.look("public", plot.BLACK) | {"linewidth": 2.2, "alpha": 1.0}
+        elif curve.label not in found:
             of_kind = OURS if curve.kind == "measured" else THEIRS
             index = sum(1 for other in found.values() if other["color"] in of_kind)
             found[curve.label] = plot.look(curve.kind, of_kind[index % len(of_kind)]) | {
@@ -56,7 +59,7 @@ def curves(ax: Axes, drawn: Sequence[Curve], targets: Sequence[float] = ()) -> N
     """Top-1 against epoch; `targets` (percent) as thin lines across."""
     styles = looks(drawn)
     for curve in drawn:
-        ax.plot(curve.epochs, curve.top1, **styles[curve.label])
+        ax.plot(curve.epochs, curve.top1, zorder=3 if curve.chosen else 2, **styles[curve.label])
     for target in targets:
         ax.axhline(target, color=plot.GREY, linewidth=0.8, linestyle=":")
         ax.annotate(f"target {target:.1f} %", (0.01, target), xycoords=("axes fraction", "data"), va="bottom",
@@ -66,7 +69,7 @@ def curves(ax: Axes, drawn: Sequence[Curve], targets: Sequence[float] = ()) -> N
     if len(names) > NAMED:
         names = [*names[:NAMED], f"and {len(names) - NAMED} more systems"]
         handles.append(Line2D([], [], linestyle="none"))
-    ax.legend(handles, names, loc="lower right", fontsize=7.5)
+    ax.figure.legend(handles, names, loc="outside lower center", ncols=3, fontsize=7.5)
     ax.set(xlabel="epoch, as logged", ylabel="top-1 accuracy, %")
 
 
@@ -83,7 +86,7 @@ def times(ax: Axes, points: Sequence[Timed]) -> None:
             (ax.set_xscale if axis is ax.xaxis else ax.set_yscale)("log")
         axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     if any(point.name for point in points):
-        ax.legend()
+        ax.legend(loc="upper right")
     ax.set(xlabel="mini-batch, images", ylabel="run_start to run_stop, s", title="runs that reached the target")
 
 

@@ -90,7 +90,7 @@ class _Reader:
         if not self.open:
             return False
         found = []
-        for rest in dict.fromkeys((text, RANK.sub("", text))):
+        for rest in dict.fromkeys((RANK.sub("", text), text)):
             for waiting in self.open:
                 record, _ = parse(waiting[0] + rest, cut=False)
                 if record is not None:
@@ -136,6 +136,7 @@ def _v06_record(piece: str, end: int) -> tuple[Record | None, int]:
 
 
 NO_VALUE = ("run_start", "run_stop", "run_final", "eval_start", "eval_stop", "train_loop")
+SUCCESS = re.compile(r'run_stop:\s*\{\s*"success"')  # the one value that some log
 
 
 def _v05_record(piece: str, end: int, style: str, cut: bool) -> tuple[Record | None, int]:
@@ -144,10 +145,11 @@ def _v05_record(piece: str, end: int, style: str, cut: bool) -> tuple[Record | N
         return None, 0
     benchmark, at, _, _, key, colon = head.groups()
     value, stop = None, head.end()
-    if colon:
-        value, stop = _v05_value(piece, stop)
-    elif known := next((name for name in NO_VALUE if key.startswith(name)), ""):
+    known = next((name for name in NO_VALUE if key.startswith(name)), "")
+    if known and not SUCCESS.match(piece, head.start(5)):
         key, stop = known, head.start(5) + len(known)  # what follows at once is another process's
+    elif colon:
+        value, stop = _v05_value(piece, stop)
     elif cut:
         return None, 0
     return Record(style, float(at), key, value, {}, benchmark), stop
