@@ -91,6 +91,8 @@ def test_the_neighbours_of_the_paper(capsys):
 def test_filters_and_holes(capsys):
     _, out, _ = shown(capsys, "--round", "v0.5", "--submitter", "INTEL")
     assert out.startswith("15 public runs") and out.count("not logged") >= 3 * 4
+    _, out, _ = shown(capsys, "--batch", "86016")
+    assert out.startswith("5 public runs") and "Fujitsu" in out
     _, out, _ = shown(capsys, "--optimizer", "thor")
     rows = [line for line in out.splitlines() if re.match(r"v\d", line)]
     assert out.startswith("10 public runs") and rows and all(" THOR " in row for row in rows)
@@ -147,9 +149,12 @@ def test_a_log_is_ranked_among_different_runs_of_its_target(capsys, runs):
     assert f"76.07 %, place {better + 1} of {len(others) + 1}\n" in out
 
 
-def test_a_run_that_failed_has_no_rank(capsys):
+def test_a_run_that_failed_has_no_rank(capsys, tmp_path):
+    (tmp_path / "failed.txt").write_text(JAX.read_text("utf-8").replace('"success"', '"aborted"'), encoding="utf-8")
+    code, out, _ = shown(capsys, "--near", tmp_path / "failed.txt")
+    assert code == 0 and "76.07 %, aborted: it does not count, so it has no rank" in out and "place" not in out
     code, out, _ = shown(capsys, "--near", LOGS / "v2.0_Google_cloud-tpu-v4-8192-TF_result_2.txt")
-    assert code == 0 and "75.79 %, abort: it did not reach 75.9 %, so it has no rank" in out and "place" not in out
+    assert code == 0 and "75.79 %, abort: it does not count, so it has no rank" in out and "place" not in out
 
 
 def test_logs_that_do_not_compare_are_refused(capsys):

@@ -186,6 +186,13 @@ def test_processes_that_start_and_stop_apart_are_one_run():
     assert log.run_seconds == 104 and log.status == "success" and not log.notes
 
 
+def test_an_evaluation_that_several_processes_log_is_one_at_the_time_of_the_first():
+    log = of(NAMED, BEGIN, epoch(150, 4, 0.8), epoch(151, 4, 0.8), DONE)
+    assert [(one.top1, one.seconds) for one in log.evaluations] == [(0.8, 50)] and not log.notes
+    log = of(NAMED, BEGIN, epoch(150, 4, 0.8), epoch(151, 4, 0.7), DONE)
+    assert [(one.top1, one.seconds) for one in log.evaluations] == [(0.7, 51)] and "1 epochs" in log.notes[0]
+
+
 def test_of_two_runs_in_a_file_the_last_counts():
     second = (line("MLLOG", 300, "run_start"), epoch(350, 4, 0.3), line("MLLOG", 420, "run_stop", status="aborted"))
     log = of(NAMED, BEGIN, epoch(150, 4, 0.7), epoch(190, 8, 0.76), DONE, *second)
@@ -221,6 +228,11 @@ def test_another_benchmark_has_no_target():
     log = of(line("MLLOG", 1, "submission_benchmark", "ssd"), BEGIN, epoch(150, 4, 0.23), DONE)
     assert log.target is None and log.reached is None and command.reached(log) == "none: the benchmark is ssd"
     assert command.reached(of(BEGIN, epoch(150, 4, 0.8), DONE)) == "none: the log names no benchmark"
+
+
+def test_every_state_of_a_progress_bar_is_a_line_of_other_text():
+    lines = formats.read_lines(f"  5%|#  |\r 10%|## |\r{DONE}\r\n\n 15%|###|")
+    assert (len(lines.records), lines.other, lines.not_understood) == (1, 3, 0)
 
 
 def test_two_possible_endings_leave_both_lines_unread():
