@@ -28,7 +28,7 @@ def line(style: str, at: float, key: str, value=None, **metadata) -> str:
         return ":::MLLOG " + json.dumps({**fields, "value": value, "metadata": {"file": "fit.py", **metadata}})
     if "epoch_num" in metadata:
         value = {"epoch": metadata["epoch_num"], "value": value}
-    return f":::MLPv0.5.0 resnet {at:.9f} (/workspace/log_utils.py:49) {key}" + (
+    return f":::MLPv0.5.0 resnet {at:.9f} (image_classification/log_utils.py:49) {key}" + (
         "" if value is None else f": {json.dumps(value)}"
     )
 
@@ -228,6 +228,12 @@ def test_another_benchmark_has_no_target():
     log = of(line("MLLOG", 1, "submission_benchmark", "ssd"), BEGIN, epoch(150, 4, 0.23), DONE)
     assert log.target is None and log.reached is None and command.reached(log) == "none: the benchmark is ssd"
     assert command.reached(of(BEGIN, epoch(150, 4, 0.8), DONE)) == "none: the log names no benchmark"
+
+
+def test_a_time_that_is_none_has_no_date():
+    log = of(NAMED, BEGIN.replace("100000", "1e300"), epoch(150, 4, 0.8), DONE)
+    assert log.date == summary.NOT_LOGGED and of(NAMED, BEGIN, DONE).date == "1970-01-01"
+    assert command.text(log, []).startswith("a\n")
 
 
 def test_every_state_of_a_progress_bar_is_a_line_of_other_text():

@@ -45,7 +45,7 @@ def main(argv=None):
 def facts(log: PublicLog, same: list[TableRun]) -> dict:
     """What `text` prints, for a program: fractions of 1, seconds, null for what is not logged."""
     return {
-        "file": str(log.path), "round": log.round, "date": log.date if log.started is not None else None,
+        "file": str(log.path), "round": log.round, "date": None if log.date == NOT_LOGGED else log.date,
         "benchmark": log.benchmark or None, "division": log.division or None, "submitter": log.submitter or None,
         "system": log.system or None, "dataset": log.dataset or None, "global_batch": log.global_batch,
         "optimizer": log.optimizer or None, "settings": log.settings,

@@ -68,9 +68,10 @@ class PublicLog:
 
     @property
     def date(self) -> str:
-        if self.started is None:
+        try:
+            return datetime.fromtimestamp(self.started, UTC).strftime("%Y-%m-%d")
+        except (TypeError, ValueError, OverflowError, OSError):  # none, or a number that is no time
             return NOT_LOGGED
-        return datetime.fromtimestamp(self.started, UTC).strftime("%Y-%m-%d")
 
 
 def read(path: Path) -> PublicLog:
