@@ -265,3 +265,12 @@ def test_inside_a_job_its_own_runs_are_made(codes, ends, trained, tmp_path, monk
     arguments = ["--launcher", "slurm", "--cluster", "local", "--out", str(out), "--processes", "4"]
     assert runner.main([*arguments, "--inside", "table1"]) == ends
     assert len(calls) == trained and all(argv[0] == "srun" for argv in calls)
+
+
+def test_inside_a_job_mpirun_gets_the_jobs_hosts(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(launch.Foreground, "run", lambda self, argv, env, capture=False: (calls.append(argv) or 2, ""))
+    monkeypatch.setenv("SGE_JOB_HOSTLIST", "/my hosts")
+    arguments = ["--launcher", "uge", "--cluster", "abci", "--out", str(tmp_path), "--processes", "4"]
+    assert runner.main([*arguments, "--inside", "table1"]) == 1
+    assert calls and all(argv[argv.index("--hostfile") + 1] == "/my hosts" for argv in calls)
