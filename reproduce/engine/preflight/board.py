@@ -1,0 +1,190 @@
+"""How the ranks talk: JSON values under keys of a TCPStore, kept by rank 0. Every wait has a deadline."""
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from torch.distributed import PrefixStore, Store, TCPStore
+
+from reproduce.errors import EXIT_USER_ERROR, ConfigError, NetworkError
+
+POLL_SECONDS = 0.05
+PROGRESS_SECONDS = 10.0
+LONGEST_ANSWER = timedelta(seconds=60)  # of the store to a request that waits for nothing
+
+
+@dataclass(frozen=True)
+class Place:
+    """A rank among the others, as the launcher says; without one, a single rank."""
+
+    rank: int
+    world_size: int
+    local_rank: int
+    local_world_size: int
+    address: str  # of rank 0
+    port: int
+
+    @classmethod
+    def from_environment(cls, environment=os.environ) -> "Place":
+        """Raises `ConfigError` for values that make no sense together."""
+        names = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1, "MASTER_PORT": 0}
+        try:
+            numbers = {name: int(environment.get(name, default)) for name, default in names.items()}
+        except ValueError:
+            told = ", ".join(f"{name}={environment[name]}" for name in names if name in environment)
+            raise ConfigError(f"the launcher set {told}: must be whole numbers: start by a launcher we know") from None
+        place = cls(*list(numbers.values())[:4], environment.get("MASTER_ADDR", "127.0.0.1"), numbers["MASTER_PORT"])
+        if not (0 <= place.local_rank <= place.rank < place.world_size and place.local_rank < place.local_world_size):
+            told = ", ".join(f"{name}={value}" for name, value in numbers.items())
+            raise ConfigError(f"the launcher set {told}: ranks must lie below the sizes: start by a launcher we know")
+        if place.world_size > 1 and not place.port:
+            raise ConfigError("several ranks, but no MASTER_PORT: set it, with MASTER_ADDR, to where rank 0 listens")
+        return place
+
+    @property
+    def node(self) -> int:
+        """A node goes by its first rank: ranks are placed node by node, as `Comm` needs them too."""
+        return self.rank - self.local_rank
+
+    def own_address(self) -> str:
+        """The address this node has on the network of rank 0; empty if there is no way to it."""
+        try:
+            family, _, _, _, target = socket.getaddrinfo(self.address, self.port or 1, type=socket.SOCK_DGRAM)[0]
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect(target)  # sends nothing
+                return probe.getsockname()[0]
+        except OSError:
+            return ""
+
+
+class Board:
+    """What this rank tells the others and learns from them. Methods raise `NetworkError` once rank 0 has gone."""
+
+    def __init__(self, place: Place, seconds: float):
+        """Raises `NetworkError` if rank 0 cannot be reached within `seconds`."""
+        self.place = place
+        # torchrun's agent keeps a store at the same port already
+        agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+        limit = timedelta(seconds=seconds)
+        try:
+            store = TCPStore(
+                place.address, place.port, None, is_master=place.rank == 0 and not agent, timeout=limit,
+                wait_for_workers=False, multi_tenant=True,
+            )  # fmt: skip
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise NetworkError(
+                f"rank {place.rank} on {socket.gethostname()} cannot reach rank 0 at {place.address}:{place.port} "
+                f"within {seconds:g} s ({reason}): look at the node of rank 0 and at MASTER_ADDR"
+            ) from None
+        self._store = PrefixStore("preflight", store)
+        self._store.set_timeout(LONGEST_ANSWER)
+
+    def store(self) -> Store:
+        """A connection of its own, for a thread that may be held up in it."""
+        return self._store.clone()
+
+    def tell(self, key: str, value) -> None:
+        self._ask(lambda: self._store.set(key, json.dumps(value)))
+
+    def told(self, key: str, seconds: float):
+        """The value under `key` as soon as there is one; None if there is none within `seconds`."""
+        give_up = time.monotonic() + seconds
+        while True:
+            # in short turns: this process is to end when rank 0 has gone
+            turn = min(5.0, max(0.001, give_up - time.monotonic()))
+            if self._ask(lambda turn=turn: self._wait(key, turn)):
+                return json.loads(self._ask(lambda: self._store.get(key)))
+            if time.monotonic() >= give_up:
+                return None
+
+    def at(self, what: str) -> None:
+        """Say what this rank is at, so that it can be said of it should it never be heard of again."""
+        self.tell(f"at/{self.place.rank}", what)
+
+    def answer(self, what: str, value) -> None:
+        """This rank's part of what rank 0 will `collect`."""
+        self.tell(f"{what}/{self.place.rank}", value)
+        self._ask(lambda: self._store.add(f"{what}/count", 1))
+
+    def collect(self, what: str, count: int, seconds: float, progress: Callable[[str], None]) -> dict[int, dict]:
+        """By rank, what was answered: once `count` have answered, or after `seconds`."""
+        began = said = time.monotonic()
+        while True:
+            answered = self._ask(lambda: self._store.add(f"{what}/count", 0))
+            now = time.monotonic()
+            if answered >= count or now - began > seconds:
+                break
+            if now - said > PROGRESS_SECONDS:
+                progress(f"{what}: {answered} of {count} ranks after {now - began:.0f} s")
+                said = now
+            time.sleep(POLL_SECONDS)
+        found = {rank: self.look(f"{what}/{rank}") for rank in range(self.place.world_size)}
+        return {rank: value for rank, value in found.items() if value is not None}
+
+    def look(self, key: str):
+        """The value under `key`, None if there is none."""
+        if not self._ask(lambda: self._store.check([key])):
+            return None
+        return json.loads(self._ask(lambda: self._store.get(key)))
+
+    def _wait(self, key: str, seconds: float) -> bool:
+        try:
+            self._store.wait([key], timedelta(seconds=seconds))
+        except RuntimeError as error:
+            if "timeout" in str(error).lower():
+                return False
+            raise
+        return True
+
+    def _ask(self, request: Callable):
+        try:
+            return request()
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise NetworkError(
+                f"rank {self.place.rank} on {socket.gethostname()} has lost rank 0 at {self.place.address} ({reason}): "
+                "look at what rank 0 says, and at its node"
+            ) from None
+
+
+def within(seconds: float, function: Callable, *arguments):
+    """`function(*arguments)`, in a thread that is left behind if it takes longer: then raises TimeoutError.
+
+    For what may hang for good, such as a file system or a collective library; the process then ends by `os._exit`.
+    """
+    found: list = []
+
+    def call():
+        try:
+            found.append((function(*arguments), None))
+        except BaseException as error:
+            found.append((None, error))
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not found:
+        raise TimeoutError(f"not done after {seconds:g} s")
+    value, error = found[0]
+    if error is not None:
+        raise error
+    return value
+
+
+def last_resort(place: Place, seconds: float) -> None:
+    """End this process after `seconds`, whatever it hangs in."""
+
+    def end():
+        line = f"error: rank {place.rank} on {socket.gethostname()}: the preflight did not end within {seconds:g} s\n"
+        os.write(2, line.encode())
+        os._exit(EXIT_USER_ERROR)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()

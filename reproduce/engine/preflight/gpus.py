@@ -1,0 +1,92 @@
+"""What nvidia-smi says of this node's GPUs, with their clocks while they compute. Torch only makes them do so."""
+
+import contextlib
+import csv
+import re
+import subprocess
+
+FIELDS = ("uuid", "name", "driver_version", "clocks.sm", "clocks.max.sm")
+REASONS = ("clocks_throttle_reasons.active", "clocks_event_reasons.active")  # the same, renamed by newer drivers
+# NVML's nvmlClocksThrottleReasons; being idle, or at clocks that an administrator has set, slows nothing down
+SLOWED_BY = {
+    0x04: "sw_power_cap", 0x08: "hw_slowdown", 0x20: "sw_thermal_slowdown", 0x40: "hw_thermal_slowdown",
+    0x80: "hw_power_brake_slowdown",
+}  # fmt: skip
+QUERY_SECONDS = 30
+LOAD_SECONDS = 3.0
+LOAD_SIZE = 8192  # of the square matrices: one product takes 1 to 10 ms in half precision
+
+
+def query() -> dict:
+    """{"gpus": [...], "error": "..."}: uuid, name, driver, clock and highest clock in MHz, what slows it down.
+
+    The error is nvidia-smi's last line where it failed, as it does when a GPU has fallen off the bus; else empty.
+    """
+    for reasons in REASONS:
+        command = ["nvidia-smi", f"--query-gpu={','.join((*FIELDS, reasons))}", "--format=csv,noheader,nounits"]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=QUERY_SECONDS)
+        except FileNotFoundError:
+            return {"gpus": [], "error": "no nvidia-smi"}
+        except subprocess.TimeoutExpired:
+            return {"gpus": [], "error": f"nvidia-smi gave no answer for {QUERY_SECONDS} s"}
+        if "not a valid field" not in done.stdout + done.stderr:
+            break
+    gpus = parse(done.stdout)
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    failed = f"exit code {done.returncode}" if not lines else lines[-1].strip()
+    return {"gpus": gpus, "error": failed if done.returncode else ""}
+
+
+def parse(text: str) -> list[dict]:
+    """The rows of nvidia-smi's CSV; lines that are not rows, such as complaints about a lost GPU, are passed over."""
+    gpus = []
+    for row in csv.reader(text.splitlines(), skipinitialspace=True):
+        if len(row) != len(FIELDS) + 1 or not row[0].startswith(("GPU-", "MIG-")):
+            continue
+        uuid, name, driver, clock, highest, reasons = (value.strip() for value in row)
+        gpus.append({
+            "uuid": uuid, "name": name, "driver": driver, "mhz": _number(clock), "highest_mhz": _number(highest),
+            "slowed_by": slowed_by(reasons),
+        })  # fmt: skip
+    return gpus
+
+
+def slowed_by(mask: str) -> list[str]:
+    """From the mask as printed: "0x0000000000000048"; empty for "[N/A]"."""
+    bits = int(mask, 16) if re.fullmatch(r"0x[0-9a-fA-F]+", mask) else 0
+    return [name for bit, name in SLOWED_BY.items() if bits & bit]
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdigit() else None
+
+
+def usable(local_rank: int) -> bool:
+    """Whether PyTorch finds the GPU that training would give this rank."""
+    import torch
+
+    return torch.cuda.is_available() and local_rank < torch.cuda.device_count()
+
+
+def query_under_load(local_rank: int) -> dict:
+    """`query` while this rank's GPU multiplies matrices: an idle GPU runs at a low clock. "loaded" says whether."""
+    if not usable(local_rank):
+        return query() | {"loaded": False}
+    import torch
+
+    with contextlib.suppress(RuntimeError):  # a GPU that cannot compute fails the exchange, which names the rank
+        device = torch.device("cuda", local_rank)
+        matrix = torch.randn(LOAD_SIZE, LOAD_SIZE, device=device, dtype=torch.float16)
+        out, begin, end = torch.empty_like(matrix), *(torch.cuda.Event(enable_timing=True) for _ in range(2))
+        torch.mm(matrix, matrix, out=out)
+        begin.record()
+        torch.mm(matrix, matrix, out=out)
+        end.record()
+        torch.cuda.synchronize(device)
+        for _ in range(max(1, int(1e3 * LOAD_SECONDS / begin.elapsed_time(end)))):
+            torch.mm(matrix, matrix, out=out)  # only queued: it goes on during the query
+        found = query() | {"loaded": True}
+        torch.cuda.synchronize(device)
+        return found
+    return query() | {"loaded": False}
