@@ -77,7 +77,7 @@ class Board:
                 wait_for_workers=False, multi_tenant=True,
             )  # fmt: skip
         except RuntimeError as error:
-            reason = str(error).splitlines()[0]
+            reason = str(error).splitlines()[0].rstrip(".")
             raise NetworkError(
                 f"rank {place.rank} on {socket.gethostname()} cannot reach rank 0 at {place.address}:{place.port} "
                 f"within {seconds:g} s ({reason}): look at the node of rank 0 and at MASTER_ADDR"

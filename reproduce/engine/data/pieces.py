@@ -1,0 +1,105 @@
+"""What there is to stage: the files of a folder, or the members of a tar, one after the other."""
+
+import os
+import shutil
+import tarfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from reproduce.errors import DataError
+
+BUFFER_BYTES = 16 << 20  # a tar is read in large steps: parallel file systems are slow with small ones
+BLOCK = 512  # of a tar; two blocks of zeros end it
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A file: where it goes below the target, its bytes, and how its content is put at a path; None: it is there."""
+
+    name: str
+    size: int
+    put: Callable[[Path], object] | None
+
+
+class Folder:
+    """The visible files below ``ROOT/PART`` and its class folders, listed by `pool`: sizes cost a request each."""
+
+    def __init__(self, root: Path, part: str, pool: Executor):
+        self.root = root
+        self._files = [file for files in pool.map(self._list, self._folders(part)) for file in files]
+        self.size = sum(size for _, size in self._files)
+        if not self._files:
+            raise DataError(f"{root / part}: holds no files: complete the source")
+
+    def _folders(self, part: str) -> list[str]:
+        with os.scandir(self.root / part) as entries:
+            classes = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        return [part, *(f"{part}/{name}" for name in classes)]
+
+    def _list(self, folder: str) -> list[tuple[str, int]]:
+        with os.scandir(self.root / folder) as entries:
+            visible = [entry for entry in entries if not entry.name.startswith(".") and entry.is_file()]
+            return sorted((f"{folder}/{entry.name}", entry.stat().st_size) for entry in visible)
+
+    def pieces(self, there: Callable[[str, int], bool]) -> Iterator[Piece]:
+        """All files; `there` tells whether one of a name and a size need not be copied."""
+        for name, size in self._files:
+            yield file_piece(self.root, name, size, there)
+
+
+def file_piece(root: Path, name: str, size: int, there: Callable[[str, int], bool]) -> Piece:
+    return Piece(name, size, None if there(name, size) else lambda path: shutil.copyfile(root / name, path))
+
+
+class Tar:
+    """The members of an uncompressed tar, as ``PART/CLASS/NAME``, read once from its beginning to its end.
+
+    They may stand below ``PART/`` in the archive or not. Raises `DataError` for an archive that is cut off or damaged,
+    and for members that are no files or folders below it: none of them is ever written.
+    """
+
+    def __init__(self, path: Path, part: str):
+        self.path, self.part, self.size = path, part, path.stat().st_size
+        with open(path, "rb") as file:
+            file.seek(max(0, self.size - 2 * BLOCK))
+            if self.size % BLOCK or file.read() != bytes(2 * BLOCK):
+                raise DataError(f"{path}: does not end as a tar does: cut off or compressed: make it anew by tar -cf")
+
+    def pieces(self, there: Callable[[str, int], bool]) -> Iterator[Piece]:
+        """As `Folder.pieces`; contents are read in order, here."""
+        with open(self.path, "rb", buffering=BUFFER_BYTES) as file:
+            try:
+                with tarfile.open(fileobj=file, mode="r:") as archive:
+                    while (member := archive.next()) is not None:
+                        archive.members.clear()  # a million of them would fill a gigabyte
+                        name = self._name(member)
+                        if name is None:
+                            continue
+                        content = None if there(name, member.size) else archive.extractfile(member).read()
+                        yield Piece(name, member.size, None if content is None else _writer(content))
+                    file.seek(archive.offset)  # a damaged header ends the reading as well, without a word
+                    if any(file.read(BLOCK)):
+                        raise tarfile.ReadError("damaged")
+            except tarfile.TarError as error:
+                raise DataError(f"{self.path}: not readable as a tar: {error}: make it anew by tar -cf") from None
+
+    def _name(self, member: tarfile.TarInfo) -> str | None:
+        """Where a member goes; None for folders, which come with their files, and for hidden files."""
+        path = PurePosixPath(member.name)
+        where = f"{self.path}: member {member.name!r}"
+        if path.is_absolute() or ".." in path.parts:
+            raise DataError(f"{where} leads out of the folder: make the archive anew, from inside the data's folder")
+        if member.isdir():
+            return None
+        if not member.isreg() or member.issparse():
+            raise DataError(f"{where} is not a plain file: make the archive anew, of the images alone (tar -h)")
+        if path.name.startswith("."):
+            return None
+        parts = path.parts[1:] if path.parts[0] == self.part else path.parts
+        return "/".join((self.part, *parts))
+
+
+def _writer(content: bytes) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(content)

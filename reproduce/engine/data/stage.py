@@ -1,0 +1,306 @@
+"""Copies a data set to a node's own storage before a job, once per node.
+
+    srun --ntasks-per-node=1 python -m reproduce.engine.data.stage --from /shared/imagenet --to /local/imagenet
+
+Each of train and val is taken from SOURCE/train.tar if there is one, and unpacked, else from the folder SOURCE/train. A
+parallel file system hands one large file to hundreds of nodes far faster than a million small ones. The same command
+goes on after an interruption, and returns at once when all is there.
+"""
+
+import argparse
+import errno
+import fcntl
+import json
+import os
+import shutil
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from pathlib import Path
+
+from reproduce.engine.data import folders
+from reproduce.engine.data.pieces import Folder, Piece, Tar, file_piece
+from reproduce.engine.progress import Progress
+from reproduce.errors import DataError, command
+
+PARTS = ("train", "val")
+ABOUT = ".staged.json"  # below the target, written last: what was staged, and what became of the page cache
+LOCK, PARTIAL = ".staging.lock", ".staging"  # below the target
+MARGIN = 1.02  # of the free space: files fill whole blocks
+UNDER_WAY = 4  # files per thread, at most
+DROP_CACHES = Path("/proc/sys/vm/drop_caches")
+JOB_VARIABLES = ("SLURM_JOB_ID", "PBS_JOBID", "JOB_ID")  # Slurm, PBS, Grid Engine
+CLEARED_SECONDS = 3600.0  # a page cache that was cleared longer ago has filled again
+
+
+def stage(source: Path, target: Path, jobs: int = 16) -> dict:
+    """Make `target` a whole copy of `source`; returns what was staged: {"source", "files", "bytes", "train", "val"}.
+
+    At once if that was done before. Several processes may stage to one target, also from several nodes: one copies
+    and the others wait for it; where the file system has no locks they do the same work twice, without harm. Files
+    appear whole or not at all. Raises `DataError`.
+    """
+    source, target = Path(source), Path(target)
+    if jobs < 1:
+        raise DataError(f"--jobs {jobs}: must be at least 1")
+    inside = source.resolve()
+    if inside == target.resolve() or inside in target.resolve().parents:
+        raise DataError(f"--to {target}: lies in --from {source}: name a folder of the node's own storage")
+    try:
+        done = staged(target, source)
+        if done is None:
+            target.mkdir(parents=True, exist_ok=True)
+            with _locked(target) as alone:
+                done = staged(target, source)  # by the one we waited for
+                if done is None:
+                    done = _stage(source, target, jobs, alone)
+    except OSError as error:
+        raise DataError(_explain(error, source, target)) from None
+    return done
+
+
+def staged(target: Path, source: Path | None = None) -> dict | None:
+    """What a finished stage wrote last; None if there is none. Raises `DataError` if it came from another source."""
+    about = _read(target)
+    if about is None or not all((target / part).is_dir() for part in PARTS):
+        return None
+    if source is not None and about["source"] != str(source.resolve()):
+        raise DataError(f"{target}: was staged from {about['source']}: remove it, or choose another --to")
+    return about
+
+
+def _read(target: Path) -> dict | None:
+    try:
+        about = json.loads((target / ABOUT).read_text(encoding="utf-8"))
+        return about if {"source", "files", "bytes", *PARTS} <= set(about) else None
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _write(target: Path, about: dict) -> None:
+    partial = target / f"{ABOUT}.{_own()}"
+    partial.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, target / ABOUT)
+
+
+def _own() -> str:
+    """Tells what this thread of this process on this node writes from what others do."""
+    return f"{socket.gethostname()}-{os.getpid()}-{threading.get_ident()}"
+
+
+def _explain(error: OSError, source: Path, target: Path) -> str:
+    if error.errno == errno.ENOSPC:
+        return f"{target}: the disk is full: free some space, then run the same command again"
+    place = Path(error.filename) if error.filename else target
+    remedy = "complete the source" if place == source or source in place.parents else "choose another --to"
+    return f"{place}: {error.strerror or error}: {remedy}, then run the same command again"
+
+
+@contextmanager
+def _locked(target: Path) -> Iterator[bool]:
+    """Wait until nobody else stages to `target`; False where that cannot be had. A holder's death frees the lock."""
+    with open(target / LOCK, "a+", encoding="utf-8") as file:
+        alone, told = True, False
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not told:
+                    file.seek(0)
+                    print(f"{target}: waits for {file.read() or 'another process'}, which stages it", flush=True)
+                    told = True
+                time.sleep(0.2)
+            except OSError as error:
+                print(f"{target}: staged without a lock: {error.strerror}", flush=True)
+                alone = False
+                break
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        yield alone
+
+
+# ---- copying --------------------------------------------------------------------------------------------------------
+
+
+def _stage(source: Path, target: Path, jobs: int, alone: bool) -> dict:
+    about: dict = {"source": str(source.resolve()), "files": 0, "bytes": 0}
+    partial = target / PARTIAL
+    if alone:
+        shutil.rmtree(partial, ignore_errors=True)  # of one that was killed
+    partial.mkdir(exist_ok=True)
+
+    def there(name: str, size: int) -> bool:
+        try:
+            return os.stat(target / name).st_size == size
+        except OSError:
+            return False
+
+    with ThreadPoolExecutor(jobs) as pool:
+        parts = {part: _open(source, part, pool) for part in PARTS}
+        _has_room(target, {part: opened.size for part, opened in parts.items()})
+        for part, opened in parts.items():
+            show = _Shown(f"{target} {part}", opened.size)
+            about[part], size = _copy(opened.pieces(there), target, pool, jobs, show)
+            about["files"] += about[part]
+            about["bytes"] += size
+        # the classes of a flat validation folder, and a lay-out's own marker, last as it was there
+        for name in (*folders.FLAT_MAPPINGS, folders.MARKER):
+            if (source / name).is_file():
+                piece = file_piece(source, name, (source / name).stat().st_size, there)
+                _copy([piece], target, pool, jobs, None)
+    if alone:
+        shutil.rmtree(partial, ignore_errors=True)
+    _write(target, about)
+    return about
+
+
+def _open(source: Path, part: str, pool: Executor) -> Folder | Tar:
+    if (source / f"{part}.tar").is_file():
+        return Tar(source / f"{part}.tar", part)
+    if (source / part).is_dir():
+        return Folder(source, part, pool)
+    raise DataError(f"{source}: holds neither {part}.tar nor {part}/: point --from at the folder of train and val")
+
+
+def _has_room(target: Path, sizes: dict[str, int]) -> None:
+    """Raises `DataError` if what is still to come does not fit."""
+    have = {part: sum(file.stat().st_size for file in (target / part).rglob("*") if file.is_file()) for part in sizes}
+    need = MARGIN * sum(max(0, size - have[part]) for part, size in sizes.items())
+    free = shutil.disk_usage(target).free
+    if need > free:
+        raise DataError(
+            f"{target}: {free / 1e9:,.3g} GB free, {need / 1e9:,.3g} GB needed: free some space, or choose another --to"
+        )
+
+
+def _copy(
+    pieces: Iterable[Piece], target: Path, pool: Executor, jobs: int, show: "_Shown | None"
+) -> tuple[int, int]:  # fmt: skip
+    """Put all pieces in their places; returns how many there are, and their bytes. Raises what a thread raised."""
+    count = total = 0
+    waiting: set[Future] = set()
+    made: set[str] = set()
+    for piece in pieces:
+        count, total = count + 1, total + piece.size
+        if piece.put is not None:
+            folder = os.path.dirname(piece.name)
+            if folder not in made:
+                (target / folder).mkdir(parents=True, exist_ok=True)
+                made.add(folder)
+            waiting.add(pool.submit(_put, piece, target))
+        if len(waiting) >= UNDER_WAY * jobs:
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in done:
+                future.result()
+        if show:
+            show(count, total)
+    for future in waiting:
+        future.result()
+    if show:
+        show(count, total, last=True)
+    return count, total
+
+
+def _put(piece: Piece, target: Path) -> None:
+    partial = target / PARTIAL / _own()
+    piece.put(partial)
+    os.replace(partial, target / piece.name)
+
+
+class _Shown:
+    """Progress as `engine.progress` shows it. What was there already passes quickly, and so counts in the rate."""
+
+    def __init__(self, label: str, size: int):
+        self._label, self._size = label, max(1, size)
+        self._terminal = sys.stderr.isatty()
+        self._wait = Progress.TERMINAL_SECONDS if self._terminal else Progress.PIPE_SECONDS
+        self._began = self._shown = time.monotonic()
+
+    def __call__(self, images: int, size: int, last: bool = False) -> None:
+        now = time.monotonic()
+        if now - self._shown < self._wait and not last:
+            return
+        self._shown = now
+        seconds = max(now - self._began, 1e-9)
+        left = 0 if last else max(0, self._size - size) * seconds / max(1, size)
+        share = 100 if last else min(99, 100 * size // self._size)
+        line = f"{self._label}  {images:,} images  {share} %  {images / seconds:,.0f} images/s"
+        line += f"  {size / seconds / 1e6:,.0f} MB/s  ETA {int(left // 60)}:{int(left % 60):02d}"
+        end = "\n" if last or not self._terminal else ""
+        print(f"\r\033[K{line}" if self._terminal else line, end=end, file=sys.stderr, flush=True)
+
+
+# ---- the page cache -------------------------------------------------------------------------------------------------
+
+
+def drop_caches() -> bool:
+    """Have the kernel forget what files hold, so that a run's first reads are its own; False: not permitted."""
+    os.sync()  # what is not yet on the disk cannot be forgotten
+    try:
+        DROP_CACHES.write_text("3\n")
+    except OSError:
+        return False
+    return True
+
+
+def note_page_cache(target: Path, cleared: bool | None) -> None:
+    """Note at a staged target what this job did on this node; None: nothing was asked for. Raises `DataError`."""
+    try:
+        with _locked(target):
+            about, job = _read(target), _job()
+            notes = {host: note for host, note in about.get("page_cache", {}).items() if note["job"] == job}
+            notes.pop(socket.gethostname(), None)
+            if cleared is not None:
+                notes[socket.gethostname()] = {"cleared": cleared, "at": time.time(), "job": job}
+            _write(target, about | {"page_cache": notes})
+    except OSError as error:
+        raise DataError(_explain(error, target, target)) from None
+
+
+def page_cache_cleared(target: Path) -> tuple[bool, str]:
+    """Whether this job has cleared this node's page cache since it staged `target`; and a comment for the log."""
+    note = (_read(Path(target)) or {}).get("page_cache", {}).get(socket.gethostname())
+    if note is None or note["job"] != _job() or not 0 <= time.time() - note["at"] < CLEARED_SECONDS:
+        return False, "the page cache is left as it is"
+    if not note["cleared"]:
+        return False, "the page cache is left as it is: clearing it was not permitted"
+    return True, f"the page cache of rank 0's node was cleared {time.time() - note['at']:.0f} s before"
+
+
+def _job() -> str:
+    """The scheduler's number of this job; empty without a scheduler."""
+    return next((os.environ[name] for name in JOB_VARIABLES if os.environ.get(name)), "")
+
+
+@command
+def main(argv=None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m reproduce.engine.data.stage", description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--from", dest="source", type=Path, required=True, metavar="SOURCE", help="holds train.tar or train/, and val "
+        "likewise")  # fmt: skip
+    add("--to", dest="target", type=Path, required=True, metavar="LOCAL", help="a folder of the node's own storage")
+    add("--jobs", type=int, default=16, help="files written at the same time (default: %(default)s)")
+    add("--drop-caches", action="store_true", help="then clear the page cache, where that is permitted")
+    args = parser.parse_args(argv)
+    began = time.monotonic()
+    found = staged(args.target, args.source) is not None
+    done = stage(args.source, args.target, args.jobs)
+    how = "was there already" if found else f"{time.monotonic() - began:.1f} s"
+    print(
+        f"{args.target}: {done['train']:,} training and {done['val']:,} validation images, "
+        f"{done['bytes'] / 1e9:,.3g} GB ({how})"
+    )
+    cleared = drop_caches() if args.drop_caches else None
+    note_page_cache(args.target, cleared)
+    if cleared is not None:
+        print(f"page cache: {'cleared' if cleared else 'left as it is (not permitted)'}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
