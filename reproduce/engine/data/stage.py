@@ -31,7 +31,7 @@ PARTS = ("train", "val")
 ABOUT = ".staged.json"  # below the target, written last: what was staged, and what became of the page cache
 LOCK, PARTIAL = ".staging.lock", ".staging"  # below the target
 MARGIN = 1.02  # of the free space: files fill whole blocks
-UNDER_WAY = 4  # files per thread, at most
+BATCH_FILES, BATCH_BYTES = 32, 8 << 20  # a thread is handed so many at a time: handing over costs as much as a file
 DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 JOB_VARIABLES = ("SLURM_JOB_ID", "PBS_JOBID", "JOB_ID")  # Slurm, PBS, Grid Engine
 CLEARED_SECONDS = 3600.0  # a page cache that was cleared longer ago has filled again
@@ -183,23 +183,29 @@ def _copy(
     pieces: Iterable[Piece], target: Path, pool: Executor, jobs: int, show: "_Shown | None"
 ) -> tuple[int, int]:  # fmt: skip
     """Put all pieces in their places; returns how many there are, and their bytes. Raises what a thread raised."""
-    count = total = 0
+    count = total = held = 0
+    batch: list[Piece] = []
     waiting: set[Future] = set()
-    made: set[str] = set()
+    folders_made: set[str] = set()
     for piece in pieces:
         count, total = count + 1, total + piece.size
         if piece.put is not None:
             folder = os.path.dirname(piece.name)
-            if folder not in made:
+            if folder not in folders_made:
                 (target / folder).mkdir(parents=True, exist_ok=True)
-                made.add(folder)
-            waiting.add(pool.submit(_put, piece, target))
-        if len(waiting) >= UNDER_WAY * jobs:
-            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in done:
-                future.result()
+                folders_made.add(folder)
+            batch.append(piece)
+            held += piece.size
+        if len(batch) >= BATCH_FILES or held >= BATCH_BYTES:
+            waiting.add(pool.submit(_put, batch, target))
+            batch, held = [], 0
+            if len(waiting) > jobs:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in done:
+                    future.result()
         if show:
             show(count, total)
+    waiting.add(pool.submit(_put, batch, target))
     for future in waiting:
         future.result()
     if show:
@@ -207,10 +213,11 @@ def _copy(
     return count, total
 
 
-def _put(piece: Piece, target: Path) -> None:
+def _put(batch: list[Piece], target: Path) -> None:
     partial = target / PARTIAL / _own()
-    piece.put(partial)
-    os.replace(partial, target / piece.name)
+    for piece in batch:
+        piece.put(partial)
+        os.replace(partial, target / piece.name)
 
 
 class _Shown:
