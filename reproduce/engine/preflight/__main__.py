@@ -14,14 +14,16 @@ from pathlib import Path
 
 from reproduce import config as configs
 from reproduce.config import Config
-from reproduce.engine.preflight import clocks, judge, judge_network, links
+from reproduce.engine.preflight import clocks, judge_nodes, links
 from reproduce.engine.preflight.board import Board, Place, last_resort, within
 from reproduce.engine.preflight.facts import gather
-from reproduce.engine.preflight.findings import Finding, Rules, as_rules, joined
+from reproduce.engine.preflight.findings import Finding, Rules, as_rules
+from reproduce.engine.preflight.judge import Told, judge
 from reproduce.engine.preflight.table import table, write_report
 from reproduce.errors import EXIT_USER_ERROR, ConfigError, NetworkError, UserError, command
 
-PATIENCE = 4  # times --timeout: how long the others wait for rank 0, which waits for each of them
+ANSWER = 2  # times --timeout: how much later than rank 0's a rank's facts may come; one of them may have hung
+PATIENCE = 6  # times --timeout: how long the others wait for rank 0, which waits for each of them
 BYE_SECONDS = 10.0  # that rank 0, which keeps the store, waits for the others to have read its verdict
 
 
@@ -51,8 +53,8 @@ def parse(argv) -> argparse.Namespace:
         "(default: %(default)s)")  # fmt: skip
     add("--min-open-files", type=int, default=rules.min_open_files, metavar="N", help="default: %(default)s")
     add("--sample", type=int, default=64, metavar="N", help="files whose content is compared (default: %(default)s)")
-    add("--timeout", type=float, default=60.0, metavar="SECONDS", help="that a rank may take for one of its facts, and "
-        "its facts may come after rank 0's (default: %(default)s)")  # fmt: skip
+    add("--timeout", type=float, default=60.0, metavar="SECONDS", help="that a rank may take for one of its facts; all "
+        "may come twice as long after rank 0's (default: %(default)s)")  # fmt: skip
     add("--report", type=Path, metavar="FILE", help="also write all facts and findings, as JSON")
     add("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a value of the config")
     given = parser.parse_args(argv)
@@ -132,8 +134,8 @@ def lead(given: argparse.Namespace, place: Place, board: Board, began: float) ->
         print(f"preflight: {what}", file=sys.stderr, flush=True)
 
     say(f"{world} rank{'s' if world > 1 else ''}: facts")
-    facts = board.collect("facts", world, given.timeout, say)
-    nodes = judge.nodes(facts)
+    facts = board.collect("facts", world, ANSWER * given.timeout, say)
+    nodes = judge_nodes.nodes(facts)
     say(f"{len(nodes)} node{'s' if len(nodes) > 1 else ''}: clocks")
     skews = clocks.measure(board, [node for node in nodes if node in facts and node != 0])
     usable = {rank: bool(one.get("usable_gpu")) for rank, one in facts.items()}
@@ -145,27 +147,29 @@ def lead(given: argparse.Namespace, place: Place, board: Board, began: float) ->
 
     hello = {rank: found for rank in range(world) if (found := board.look(f"hello/{rank}"))}
     last_at = {rank: board.look(f"at/{rank}") or "the start" for rank in hello}
-    node_of = {rank: one["node"] for rank, one in hello.items()}
-    findings = judge.silent(world, facts, last_at, given.timeout)
-    findings += judge.broken(facts) + judge.placement(facts)
-    findings += judge.gpus(facts, rules, plan.cuda) + judge.clocks(facts, rules)
-    findings += judge.software(facts) + judge.limits(facts, rules) + judge.room(facts, rules) + judge.data(facts)
-    findings += judge_network.skew(skews, rules) + judge_network.links(plan, rates, last_at, rules)
-    findings = joined(findings, node_of)
-
+    told = Told(world, hello, last_at, facts, skews, plan, rates)
+    findings = judge(told, rules, ANSWER * given.timeout)
     seconds = time.monotonic() - began
-    names = {rank: f"{one['host']} ({one['address'] or 'no address'})" for rank, one in hello.items()}
-    print(verdict(findings, names, len(nodes), world, seconds), flush=True)
-    if given.report:
-        about = [vars(one) | {"host": names.get(one.ranks[0])} for one in findings]
-        write_report(given.report, {
-            "ranks": world, "nodes": len(nodes), "seconds": round(seconds, 1), "findings": about, "rules": vars(rules),
-            "facts": facts, "clocks": skews, "links": plan.json() | {"rates": rates},
-        })  # fmt: skip
+    print(verdict(findings, told.names, len(nodes), world, seconds), flush=True)
     code = EXIT_USER_ERROR if findings else 0
-    board.tell("verdict", code)
-    board.collect("bye", len(facts) - 1, BYE_SECONDS, say)
+    try:
+        if given.report:  # first: once the others leave with a 2, some launchers end this rank too
+            write_report(given.report, report(told, rules, findings, seconds))
+    except UserError:
+        code = EXIT_USER_ERROR
+        raise
+    finally:
+        board.tell("verdict", code)
+        board.collect("bye", len(facts) - 1, BYE_SECONDS, say)
     return code
+
+
+def report(told: Told, rules: Rules, findings: list[Finding], seconds: float) -> dict:
+    """Everything, for programs: a job script that leaves out bad nodes, or one that asks what was measured."""
+    listed = [vars(one) | {"host": told.names.get(one.ranks[0])} for one in findings]
+    links_found = told.plan.json() | {"rates": told.rates}
+    return {"ranks": told.world_size, "seconds": round(seconds, 1), "findings": listed, "rules": vars(rules),
+            "facts": told.facts, "clocks": told.skews, "links": links_found}  # fmt: skip
 
 
 def verdict(findings: list[Finding], names: dict[int, str], nodes: int, ranks: int, seconds: float) -> str:

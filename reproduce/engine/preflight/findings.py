@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 GIB = 1 << 30
+EXCLUDE = "take the node out of the job"
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from statistics import median
 
-from reproduce.engine.preflight.findings import Finding, Rules, number
-from reproduce.engine.preflight.judge import EXCLUDE
+from reproduce.engine.preflight.findings import EXCLUDE, Finding, Rules, number
 from reproduce.engine.preflight.links import Plan
 
 
@@ -67,33 +66,39 @@ def _inside(plan: Plan, rates: Mapping[int, dict], rules: Rules) -> list[Finding
 
 def _between(plan: Plan, rates: Mapping[int, dict], rules: Rules) -> list[Finding]:
     """A node counts as good as with its best partner: with a slow partner every node is slow."""
-    met: dict[int, dict[int, float | str]] = {node: {} for node in plan.nodes}
-    for node, ranks in plan.nodes.items():
-        for partner, rate in (pair for rank in ranks if rank in rates for pair in rates[rank]["pairs"]):
-            before = met[node].get(partner, 0.0)
-            met[node][partner] = next((x for x in (before, rate) if isinstance(x, str)), None) or before + rate
-    best = {node: max((rate for rate in of.values() if not isinstance(rate, str)), default=None)
-            for node, of in met.items()}  # fmt: skip
+    # of the others, what their ranks add up to is not known, and something has been said of them already
+    whole = {node: ranks for node, ranks in plan.nodes.items() if all(rank in rates for rank in ranks)}
+    met = {node: _by_partner([rates[rank]["pairs"] for rank in ranks]) for node, ranks in whole.items()}
+    works = {node: [r for r in of.values() if not isinstance(r, str)] for node, of in met.items()}
     found = []
     for node, partners in met.items():
-        for partner, reason in partners.items():
-            failed = isinstance(reason, str)
-            if failed and best[node] is None and partner == min(partners):
-                text = f"none with {_partners(partners)}: {reason}"
-                found.append(Finding((plan.nodes[node][0],), "exchange with other nodes", text, "works", EXCLUDE))
-            elif failed and best[node] is not None and best[partner] is not None and node < partner:
-                ranks = (plan.nodes[node][0], plan.nodes[partner][0])
-                text, remedy = f"none between ranks {ranks[0]} and {ranks[1]}: {reason}", "look at the routes between"
-                found.append(Finding(ranks[:1], "exchange between two nodes", text, "works", remedy))
-    good = {node: rate for node, rate in best.items() if rate is not None}
+        reasons = {partner: rate for partner, rate in partners.items() if isinstance(rate, str)}
+        if reasons and not works[node]:
+            text = f"none with {_named(reasons)}: {next(iter(reasons.values()))}"
+            found.append(Finding((node,), "exchange with other nodes", text, "works", EXCLUDE))
+            continue
+        for partner, reason in reasons.items():
+            if works.get(partner) and node < partner:
+                text, remedy = f"none between ranks {node} and {partner}: {reason}", "look at the routes between them"
+                found.append(Finding((node,), "exchange between two nodes", text, "works", remedy))
+    best = {node: max(there) for node, there in works.items() if there}
     remedy = f"look at its adapters, cables and interface names; {EXCLUDE}"
-    return found + _slow(
-        plan, good, rules.min_network_gbit, "--min-network-gbit", rules.slow_link, "bandwidth to other nodes", remedy
-    )
+    what = "bandwidth to other nodes"
+    return found + _slow(plan, best, rules.min_network_gbit, "--min-network-gbit", rules.slow_link, what, remedy)
 
 
-def _partners(partners: Mapping[int, object]) -> str:
-    return ("rank " if len(partners) == 1 else "ranks ") + ", ".join(map(str, sorted(partners)))
+def _by_partner(of_ranks: list[list]) -> dict[int, float | str]:
+    """What the ranks of a node reach together with each partner, in its order; why they do not, if one of them fails."""
+    found: dict[int, float | str] = {}
+    for partner, rate in (pair for pairs in of_ranks for pair in pairs):
+        before = found.get(partner, 0.0)
+        failed = [one for one in (before, rate) if isinstance(one, str)]
+        found[partner] = failed[0] if failed else before + rate
+    return dict(sorted(found.items()))
+
+
+def _named(ranks) -> str:
+    return ("rank " if len(ranks) == 1 else "ranks ") + ", ".join(map(str, ranks))
 
 
 def _slow(
