@@ -68,11 +68,13 @@ FAULTS = {
                    "418.67, as on 3 of 4"),
     "GPU slowed down": ({"facts 7 gpus gpus 1 slowed_by": ["hw_thermal_slowdown"]}, (6,), "hw_thermal", "no thrott"),
     "GPU clock": ({"facts 5 gpus gpus 1 mhz": 1300}, (4,), "1,300 MHz", "at least 90 % of the nodes' median, 1,500"),
+    "GPU": ({"facts 3 gpus load_error": "CUDA out of memory"}, (3,), "CUDA out of memory", "computes"),
     "GPU for PyTorch": ({"facts 3 usable_gpu": False}, (3,), "none for local rank 1", "one per rank"),
     "version of torch": ({f"facts {rank} versions torch": "2.12" for rank in (2, 3)}, (2, 3), "2.12", "2.11.0, as on"),
     "version of apex": ({"facts 3 versions apex": "0.1"}, (3,), "0.1", "not installed, as on 7 of 8 ranks"),
     "code": ({"facts 4 code": {"digest": "xyz", "revision": "bad"}}, (4,), "xyz (commit bad)", "abc (commit f00)"),
     "config": ({"facts 7 config": "decaf"}, (7,), "decaf", "c0ffee, as on 7"),
+    "config ": ({"facts 6 refused_config": "x.toml: no such file"}, (6,), "x.toml: no such file", "can be used"),
     "open files": ({"facts 1 limits open_files": 1024}, (1,), "1,024", "at least 4,096"),
     "locked memory": ({"facts 6 limits locked_memory": 65536}, (6,), "64 KiB", "unlimited, for mlx5_0"),
     "free memory": ({"facts 2 memory": 7 << 30}, (2,), "7 GiB", "at least 8 GiB"),
@@ -96,7 +98,7 @@ def test_a_fault_is_one_finding_at_its_ranks(what):
     for path, value in changes.items():
         put(told, path, value)
     findings = found(told)
-    assert [(one.ranks, one.what) for one in findings] == [(ranks, what)], findings
+    assert [(one.ranks, one.what) for one in findings] == [(ranks, what.strip())], findings
     assert text in findings[0].found and rule in findings[0].rule and findings[0].remedy
 
 

@@ -108,7 +108,7 @@ def look_around(given: argparse.Namespace, place: Place, board: Board) -> dict:
     disks = {name: folder for name in ("out", "scratch") if (folder := getattr(given, name))}
     facts = gather(place, config, given.data, disks, given.sample, given.timeout, board.at)
     if refused:
-        facts["broken"]["config"] = refused
+        facts["refused_config"] = refused
     return facts
 
 

@@ -1,9 +1,10 @@
 """What nvidia-smi says of this node's GPUs, with their clocks while they compute. Torch only makes them do so."""
 
-import contextlib
 import csv
 import re
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 FIELDS = ("uuid", "name", "driver_version", "clocks.sm", "clocks.max.sm")
 REASONS = ("clocks_throttle_reasons.active", "clocks_event_reasons.active")  # the same, renamed by newer drivers
@@ -13,8 +14,8 @@ SLOWED_BY = {
     0x80: "hw_power_brake_slowdown",
 }  # fmt: skip
 QUERY_SECONDS = 30
-LOAD_SECONDS = 3.0
-LOAD_SIZE = 8192  # of the square matrices: one product takes 1 to 10 ms in half precision
+WARM_SECONDS = 1.0  # for the clock to rise
+LOAD_SIZE, LOAD_PRODUCTS = 8192, 8  # square matrices in half precision: one product takes 1 to 10 ms
 
 
 def query() -> dict:
@@ -70,23 +71,31 @@ def usable(local_rank: int) -> bool:
 
 
 def query_under_load(local_rank: int) -> dict:
-    """`query` while this rank's GPU multiplies matrices: an idle GPU runs at a low clock. "loaded" says whether."""
+    """`query` while this rank's GPU multiplies matrices: an idle GPU runs at a low clock.
+
+    "loaded" says whether it did, "load_error" why it could not though PyTorch finds it.
+    """
     if not usable(local_rank):
         return query() | {"loaded": False}
     import torch
 
-    with contextlib.suppress(RuntimeError):  # a GPU that cannot compute fails the exchange, which names the rank
-        device = torch.device("cuda", local_rank)
+    device = torch.device("cuda", local_rank)
+    try:
         matrix = torch.randn(LOAD_SIZE, LOAD_SIZE, device=device, dtype=torch.float16)
-        out, begin, end = torch.empty_like(matrix), *(torch.cuda.Event(enable_timing=True) for _ in range(2))
-        torch.mm(matrix, matrix, out=out)
-        begin.record()
-        torch.mm(matrix, matrix, out=out)
-        end.record()
-        torch.cuda.synchronize(device)
-        for _ in range(max(1, int(1e3 * LOAD_SECONDS / begin.elapsed_time(end)))):
-            torch.mm(matrix, matrix, out=out)  # only queued: it goes on during the query
-        found = query() | {"loaded": True}
-        torch.cuda.synchronize(device)
-        return found
-    return query() | {"loaded": False}
+        out = torch.empty_like(matrix)
+
+        def compute() -> None:
+            for _ in range(LOAD_PRODUCTS):
+                torch.mm(matrix, matrix, out=out)
+            torch.cuda.synchronize(device)
+
+        warm = time.monotonic() + WARM_SECONDS
+        while time.monotonic() < warm:
+            compute()
+        with ThreadPoolExecutor(1) as aside:
+            answer = aside.submit(query)
+            while not answer.done():
+                compute()
+            return answer.result() | {"loaded": True}
+    except RuntimeError as error:  # such as no memory left on it, by a process that has not ended
+        return query() | {"loaded": False, "load_error": " ".join(str(error).split())[:120]}

@@ -22,7 +22,9 @@ class Told:
     @property
     def names(self) -> dict[int, str]:
         """Hosts with their addresses: some clusters, and all hosts of one machine, share a host name."""
-        return {rank: f"{one['host']} ({one['address'] or 'no address'})" for rank, one in self.hello.items()}
+        names = {rank: f"{one['host']} ({one['address'] or 'no address'})" for rank, one in self.hello.items()}
+        # findings of a whole node go by its first rank, which may never have been heard of
+        return {one["node"]: names[rank] for rank, one in self.hello.items()} | names
 
 
 def judge(told: Told, rules: Rules, seconds: float) -> list[Finding]:

@@ -88,7 +88,7 @@ def _between(plan: Plan, rates: Mapping[int, dict], rules: Rules) -> list[Findin
 
 
 def _by_partner(of_ranks: list[list]) -> dict[int, float | str]:
-    """What the ranks of a node reach together with each partner, in its order; why they do not, if one of them fails."""
+    """What the ranks of a node reach together with each partner; the reason, if one of them does not."""
     found: dict[int, float | str] = {}
     for partner, rate in (pair for pairs in of_ranks for pair in pairs):
         before = found.get(partner, 0.0)

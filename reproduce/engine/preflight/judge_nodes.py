@@ -94,6 +94,10 @@ def gpus(facts: Facts, rules: Rules, cuda: bool) -> list[Finding]:
                 text = f"none for local rank {facts[rank]['local_rank']}"
                 remedy = "compare the driver with PyTorch's CUDA, and CUDA_VISIBLE_DEVICES with the ranks of a node"
                 found.append(Finding((rank,), "GPU for PyTorch", text, "one per rank", remedy))
+            error = facts[rank].get("gpus", {}).get("load_error")
+            if error:
+                remedy = f"look for processes that were left on it; {EXCLUDE}"
+                found.append(Finding((rank,), "GPU", error, "computes", remedy))
     return found
 
 
@@ -148,6 +152,8 @@ def software(facts: Facts) -> list[Finding]:
     same = "use one copy of the package, or copy it to every node again"
     named = {digest: f"{digest} (commit {revision})" if revision else digest for digest, revision in code.values()}
     found += unlike(digests, "code", same, lambda digest: named[digest])
+    for rank, reason in of(facts, "refused_config").items():
+        found.append(Finding((rank,), "config", reason, "a config that can be used", "correct it, or its path"))
     return found + unlike(of(facts, "config"), "config", "start every rank with the same config file")
 
 
