@@ -152,7 +152,7 @@ def test_where_all_is_well_it_says_so_and_the_report_has_the_facts(tmp_path):
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory) -> Done:
     """Rank 1 lacks a GPU and may open few files; 2 has another torchvision and a full disk; 3 lacks an image and has
-    another clock; 4 lacks a class and holds other code."""
+    another clock; 4 lacks a class."""
     folder = tmp_path_factory.mktemp("faulty")
     ranks = ranks_of(folder, 5)
     ranks[1].env |= gpus(folder / "one", 1, 1)

@@ -193,6 +193,13 @@ def test_a_slow_node_is_told_from_its_partners(rate, rules, rule):
         assert rule in findings[0].rule and findings[0].found == f"{2 * rate:g} Gbit/s"
 
 
+def test_two_slow_nodes_do_not_excuse_each_other():
+    told = sound()
+    slow(told, 4, 10.0)
+    slow(told, 6, 0.5)
+    assert [(one.ranks, one.found) for one in found(told, Rules())] == [((4,), "20 Gbit/s"), ((6,), "1 Gbit/s")]
+
+
 def test_a_node_that_exchanges_with_nobody_is_told_from_a_pair_that_does_not():
     told = sound()
     slow(told, 4, "Connection refused")

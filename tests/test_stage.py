@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from reproduce.engine.data import folders, stage
+from reproduce.engine.data import folders, stage, staged
 from reproduce.errors import DataError
 
 ROOT = Path(__file__).parents[1]
@@ -47,7 +47,7 @@ def fails(source: Path, target: Path, **options) -> str:
     with pytest.raises(DataError) as caught:
         stage.stage(source, target, **options)
     assert "\n" not in str(caught.value)
-    assert not (target / stage.ABOUT).exists(), "called finished"
+    assert not (target / staged.ABOUT).exists(), "called finished"
     return str(caught.value)
 
 
@@ -59,7 +59,7 @@ def test_a_folder_is_copied_whole_and_a_second_call_needs_nothing(tmp_path, sour
     first = capsys.readouterr()
     assert "24 training and 12 validation images" in first.out and "(was there already)" not in first.out
     assert "train  24 images  100 %" in first.err and "images/s" in first.err and "ETA 0:00" in first.err
-    about = json.loads((target / stage.ABOUT).read_text())
+    about = json.loads((target / staged.ABOUT).read_text())
     size = sum(len(content) for name, content in expected.items() if name != folders.MARKER)
     assert {key: about[key] for key in ("files", "bytes", "train", "val")} == {
         "files": 36, "bytes": size, "train": 24, "val": 12,
@@ -96,7 +96,7 @@ def test_after_a_full_disk_the_same_command_copies_what_is_missing(tmp_path, sou
     stage.stage(source, target)
     assert contents(target) == contents(source)
     assert len(copied) == 37 - 10
-    assert sorted(path.name for path in target.iterdir() if path.name.startswith(".")) == [stage.ABOUT, stage.LOCK]
+    assert sorted(path.name for path in target.iterdir() if path.name.startswith(".")) == [staged.ABOUT, staged.LOCK]
 
 
 def test_a_file_of_another_size_is_copied_again(tmp_path, source):
@@ -191,7 +191,7 @@ def test_space_is_checked_before_anything_is_copied(tmp_path, source, monkeypatc
 def test_the_second_of_two_waits_and_then_has_nothing_to_do(tmp_path, source):
     target = tmp_path / "local"
     target.mkdir()
-    with open(target / stage.LOCK, "w") as lock:
+    with open(target / staged.LOCK, "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         lock.write("process 7 on n1")
         lock.flush()
@@ -237,42 +237,42 @@ def test_without_locks_several_at_once_do_no_harm(tmp_path, source, monkeypatch)
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     """A stand-in for the kernel's file: the cache of this machine is left alone."""
-    for name in stage.JOB_VARIABLES:
+    for name in staged.JOB_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     file = tmp_path / "drop_caches"
     file.write_text("")
-    monkeypatch.setattr(stage, "DROP_CACHES", file)
-    monkeypatch.setattr(stage.os, "sync", lambda: None)
+    monkeypatch.setattr(staged, "DROP_CACHES", file)
+    monkeypatch.setattr(staged.os, "sync", lambda: None)
     return file
 
 
 def test_the_page_cache_is_cleared_and_the_job_that_did_so_noted(tmp_path, source, cache, capsys, monkeypatch):
     target, argv = tmp_path / "local", ["--from", str(source), "--to", str(tmp_path / "local")]
     monkeypatch.setenv("SLURM_JOB_ID", "17")
-    assert stage.main(argv) == 0 and not stage.page_cache_cleared(target)[0] and cache.read_text() == ""
+    assert stage.main(argv) == 0 and not staged.page_cache_cleared(target)[0] and cache.read_text() == ""
     assert "page cache" not in capsys.readouterr().out
     assert stage.main([*argv, "--drop-caches"]) == 0
     assert capsys.readouterr().out.endswith("page cache: cleared\n") and cache.read_text() == "3\n"
-    assert stage.page_cache_cleared(target)[0]
-    monkeypatch.setattr(stage, "CLEARED_SECONDS", 0.0)
-    assert not stage.page_cache_cleared(target)[0], "too long ago"
+    assert staged.page_cache_cleared(target)[0]
+    monkeypatch.setattr(staged, "CLEARED_SECONDS", 0.0)
+    assert not staged.page_cache_cleared(target)[0], "too long ago"
     monkeypatch.undo()
     monkeypatch.setenv("SLURM_JOB_ID", "18")
-    assert not stage.page_cache_cleared(target)[0], "by another job"
+    assert not staged.page_cache_cleared(target)[0], "by another job"
     monkeypatch.setenv("SLURM_JOB_ID", "17")
-    assert stage.page_cache_cleared(target)[0]
-    assert stage.main(argv) == 0 and not stage.page_cache_cleared(target)[0], "this call left it"
+    assert staged.page_cache_cleared(target)[0]
+    assert stage.main(argv) == 0 and not staged.page_cache_cleared(target)[0], "this call left it"
 
 
 def test_where_it_is_not_permitted_it_is_said(tmp_path, source, cache, capsys):
-    stage.DROP_CACHES.unlink()
-    stage.DROP_CACHES.mkdir()
+    staged.DROP_CACHES.unlink()
+    staged.DROP_CACHES.mkdir()
     target = tmp_path / "local"
     assert stage.main(["--from", str(source), "--to", str(target), "--drop-caches"]) == 0
     assert capsys.readouterr().out.endswith("page cache: left as it is (not permitted)\n")
-    cleared, comment = stage.page_cache_cleared(target)
+    cleared, comment = staged.page_cache_cleared(target)
     assert not cleared and "not permitted" in comment
-    assert stage.page_cache_cleared(source) == (False, "the page cache is left as it is")
+    assert staged.page_cache_cleared(source) == (False, "the page cache is left as it is")
 
 
 # ---- bad input ------------------------------------------------------------------------------------------------------

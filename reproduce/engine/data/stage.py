@@ -9,32 +9,23 @@ goes on after an interruption, and returns at once when all is there.
 
 import argparse
 import errno
-import fcntl
-import json
 import os
 import shutil
-import socket
 import sys
-import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from pathlib import Path
 
 from reproduce.engine.data import folders
 from reproduce.engine.data.pieces import Folder, Piece, Tar, file_piece
+from reproduce.engine.data.staged import PARTS, drop_caches, locked, note_page_cache, own, staged, write
 from reproduce.engine.progress import Progress
 from reproduce.errors import DataError, command
 
-PARTS = ("train", "val")
-ABOUT = ".staged.json"  # below the target, written last: what was staged, and what became of the page cache
-LOCK, PARTIAL = ".staging.lock", ".staging"  # below the target
+PARTIAL = ".staging"  # below the target
 MARGIN = 1.02  # of the free space: files fill whole blocks
 BATCH_FILES, BATCH_BYTES = 32, 8 << 20  # a thread is handed so many at a time: handing over costs as much as a file
-DROP_CACHES = Path("/proc/sys/vm/drop_caches")
-JOB_VARIABLES = ("SLURM_JOB_ID", "PBS_JOBID", "JOB_ID")  # Slurm, PBS, Grid Engine
-CLEARED_SECONDS = 3600.0  # a page cache that was cleared longer ago has filled again
 
 
 def stage(source: Path, target: Path, jobs: int = 16) -> dict:
@@ -54,7 +45,7 @@ def stage(source: Path, target: Path, jobs: int = 16) -> dict:
         done = staged(target, source)
         if done is None:
             target.mkdir(parents=True, exist_ok=True)
-            with _locked(target) as alone:
+            with locked(target) as alone:
                 done = staged(target, source)  # by the one we waited for
                 if done is None:
                     done = _stage(source, target, jobs, alone)
@@ -63,66 +54,12 @@ def stage(source: Path, target: Path, jobs: int = 16) -> dict:
     return done
 
 
-def staged(target: Path, source: Path | None = None) -> dict | None:
-    """What a finished stage wrote last; None if there is none. Raises `DataError` if it came from another source."""
-    about = _read(target)
-    if about is None or not all((target / part).is_dir() for part in PARTS):
-        return None
-    if source is not None and about["source"] != str(source.resolve()):
-        raise DataError(f"{target}: was staged from {about['source']}: remove it, or choose another --to")
-    return about
-
-
-def _read(target: Path) -> dict | None:
-    try:
-        about = json.loads((target / ABOUT).read_text(encoding="utf-8"))
-        return about if {"source", "files", "bytes", *PARTS} <= set(about) else None
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def _write(target: Path, about: dict) -> None:
-    partial = target / f"{ABOUT}.{_own()}"
-    partial.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, target / ABOUT)
-
-
-def _own() -> str:
-    """Tells what this thread of this process on this node writes from what others do."""
-    return f"{socket.gethostname()}-{os.getpid()}-{threading.get_ident()}"
-
-
 def _explain(error: OSError, source: Path, target: Path) -> str:
     if error.errno == errno.ENOSPC:
         return f"{target}: the disk is full: free some space, then run the same command again"
     place = Path(error.filename) if error.filename else target
     remedy = "complete the source" if place == source or source in place.parents else "choose another --to"
     return f"{place}: {error.strerror or error}: {remedy}, then run the same command again"
-
-
-@contextmanager
-def _locked(target: Path) -> Iterator[bool]:
-    """Wait until nobody else stages to `target`; False where that cannot be had. A holder's death frees the lock."""
-    with open(target / LOCK, "a+", encoding="utf-8") as file:
-        alone, told = True, False
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if not told:
-                    file.seek(0)
-                    print(f"{target}: waits for {file.read() or 'another process'}, which stages it", flush=True)
-                    told = True
-                time.sleep(0.2)
-            except OSError as error:
-                print(f"{target}: staged without a lock: {error.strerror}", flush=True)
-                alone = False
-                break
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
-        yield alone
 
 
 # ---- copying --------------------------------------------------------------------------------------------------------
@@ -156,7 +93,7 @@ def _stage(source: Path, target: Path, jobs: int, alone: bool) -> dict:
                 _copy([piece], target, pool, jobs, None)
     if alone:
         shutil.rmtree(partial, ignore_errors=True)
-    _write(target, about)
+    write(target, about)
     return about
 
 
@@ -214,7 +151,7 @@ def _copy(
 
 
 def _put(batch: list[Piece], target: Path) -> None:
-    partial = target / PARTIAL / _own()
+    partial = target / PARTIAL / own()
     for piece in batch:
         piece.put(partial)
         os.replace(partial, target / piece.name)
@@ -241,48 +178,6 @@ class _Shown:
         line += f"  {size / seconds / 1e6:,.0f} MB/s  ETA {int(left // 60)}:{int(left % 60):02d}"
         end = "\n" if last or not self._terminal else ""
         print(f"\r\033[K{line}" if self._terminal else line, end=end, file=sys.stderr, flush=True)
-
-
-# ---- the page cache -------------------------------------------------------------------------------------------------
-
-
-def drop_caches() -> bool:
-    """Have the kernel forget what files hold, so that a run's first reads are its own; False: not permitted."""
-    os.sync()  # what is not yet on the disk cannot be forgotten
-    try:
-        DROP_CACHES.write_text("3\n")
-    except OSError:
-        return False
-    return True
-
-
-def note_page_cache(target: Path, cleared: bool | None) -> None:
-    """Note at a staged target what this job did on this node; None: nothing was asked for. Raises `DataError`."""
-    try:
-        with _locked(target):
-            about, job = _read(target), _job()
-            notes = {host: note for host, note in about.get("page_cache", {}).items() if note["job"] == job}
-            notes.pop(socket.gethostname(), None)
-            if cleared is not None:
-                notes[socket.gethostname()] = {"cleared": cleared, "at": time.time(), "job": job}
-            _write(target, about | {"page_cache": notes})
-    except OSError as error:
-        raise DataError(_explain(error, target, target)) from None
-
-
-def page_cache_cleared(target: Path) -> tuple[bool, str]:
-    """Whether this job has cleared this node's page cache since it staged `target`; and a comment for the log."""
-    note = (_read(Path(target)) or {}).get("page_cache", {}).get(socket.gethostname())
-    if note is None or note["job"] != _job() or not 0 <= time.time() - note["at"] < CLEARED_SECONDS:
-        return False, "the page cache is left as it is"
-    if not note["cleared"]:
-        return False, "the page cache is left as it is: clearing it was not permitted"
-    return True, f"the page cache of rank 0's node was cleared {time.time() - note['at']:.0f} s before"
-
-
-def _job() -> str:
-    """The scheduler's number of this job; empty without a scheduler."""
-    return next((os.environ[name] for name in JOB_VARIABLES if os.environ.get(name)), "")
 
 
 @command

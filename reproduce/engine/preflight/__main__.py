@@ -16,8 +16,8 @@ from reproduce import config as configs
 from reproduce.config import Config
 from reproduce.engine.preflight import clocks, judge_nodes, links
 from reproduce.engine.preflight.board import Board, Place, last_resort, within
-from reproduce.engine.preflight.facts import gather
-from reproduce.engine.preflight.findings import Finding, Rules, as_rules
+from reproduce.engine.preflight.facts import gather, limits
+from reproduce.engine.preflight.findings import FILES_PER_RANK, Finding, Rules, as_rules
 from reproduce.engine.preflight.judge import Told, judge
 from reproduce.engine.preflight.table import table, write_report
 from reproduce.errors import EXIT_USER_ERROR, ConfigError, NetworkError, UserError, command
@@ -51,7 +51,8 @@ def parse(argv) -> argparse.Namespace:
     add("--min-disk-gib", type=float, default=rules.min_disk_gib, metavar="GIB", help="free at --out and --scratch")
     add("--max-skew-ms", type=float, default=rules.max_skew_ms, metavar="MS", help="of a node's clock against rank 0's "
         "(default: %(default)s)")  # fmt: skip
-    add("--min-open-files", type=int, default=rules.min_open_files, metavar="N", help="default: %(default)s")
+    add("--min-open-files", type=int, metavar="N", help=f"default: {rules.min_open_files}, or, if more, "
+        f"{FILES_PER_RANK} for each rank: rank 0 keeps a store for all")  # fmt: skip
     add("--sample", type=int, default=64, metavar="N", help="files whose content is compared (default: %(default)s)")
     add("--timeout", type=float, default=60.0, metavar="SECONDS", help="that a rank may take for one of its facts; all "
         "may come twice as long after rank 0's (default: %(default)s)")  # fmt: skip
@@ -73,11 +74,12 @@ def main(argv=None) -> int:
     place = Place.from_environment()
     patience = PATIENCE * given.timeout
     last_resort(place, 2 * patience + links.MOST_SECONDS)
+    found = limits()  # as they are before rank 0 raises its own
     board = Board(place, given.timeout)
     hello = {"host": os.uname().nodename, "address": place.own_address(), "node": place.node}
     board.tell(f"hello/{place.rank}", hello)
     began = time.monotonic()
-    facts = look_around(given, place, board)
+    facts = look_around(given, place, board) | {"limits": found}
     board.answer("facts", facts)
     if place.rank == 0:
         return lead(given, place, board, began)
@@ -128,7 +130,7 @@ def exchange(board: Board, plan: links.Plan) -> None:
 
 def lead(given: argparse.Namespace, place: Place, board: Board, began: float) -> int:
     """What rank 0 does: gather the facts, have clocks and links measured, judge, tell; returns the exit code."""
-    rules, world = as_rules(given), place.world_size
+    rules, world = as_rules(given, place.world_size), place.world_size
 
     def say(what: str) -> None:
         print(f"preflight: {what}", file=sys.stderr, flush=True)

@@ -1,7 +1,9 @@
 """How the ranks talk: JSON values under keys of a TCPStore, kept by rank 0. Every wait has a deadline."""
 
+import contextlib
 import json
 import os
+import resource
 import socket
 import threading
 import time
@@ -68,6 +70,10 @@ class Board:
     def __init__(self, place: Place, seconds: float):
         """Raises `NetworkError` if rank 0 cannot be reached within `seconds`."""
         self.place = place
+        if place.rank == 0:  # two connections to each rank
+            hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            with contextlib.suppress(ValueError, OSError):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         # torchrun's agent keeps a store at the same port already
         agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
         limit = timedelta(seconds=seconds)

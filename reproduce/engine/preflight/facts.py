@@ -1,4 +1,4 @@
-"""What a rank finds out about itself and its node: facts as JSON values, judged elsewhere. No torch, but in `versions`.
+"""What a rank finds out about itself and its node: facts as JSON values, judged elsewhere.
 
 A fact that cannot be had, or takes too long, is noted under "broken" with its reason: that is a finding too.
 """
@@ -36,10 +36,8 @@ def gather(
 
     `disks`: folders to be written, by what they are for. `seconds`: that any one fact may take.
     """
-    facts = {"host": socket.gethostname(), "address": place.own_address(), "node": place.node}
-    facts |= {"local_rank": place.local_rank, "broken": {}}
+    facts: dict = {"node": place.node, "local_rank": place.local_rank, "host": socket.gethostname(), "broken": {}}
     looks: dict[str, Callable] = {
-        "limits": limits,
         "versions": versions,
         "gpus": lambda: gpus.query_under_load(place.local_rank),
         "usable_gpu": lambda: gpus.usable(place.local_rank),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 GIB = 1 << 30
 EXCLUDE = "take the node out of the job"
+FILES_PER_RANK = 4  # training has two connections to rank 0 per rank; as many again for everything else
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,10 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{float(f'{value:.3g}'):g}"
 
 
-def as_rules(options) -> Rules:
+def as_rules(options, world_size: int) -> Rules:
     """Those of the command line."""
-    return Rules(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Rules)})
+    rules = Rules(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Rules)})
+    if rules.min_open_files is None:
+        files = max(Rules.min_open_files, FILES_PER_RANK * world_size)
+        return dataclasses.replace(rules, min_open_files=files)
+    return rules
