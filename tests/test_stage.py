@@ -148,9 +148,10 @@ def link(kind: bytes) -> tarfile.TarInfo:
         ("../outside.JPEG", b"x"), ("n01/../../../outside.JPEG", b"x"), ("/{tmp}/outside.JPEG", b"x"),
         ("n01/outside.JPEG", link(tarfile.SYMTYPE)), ("n01/outside.JPEG", link(tarfile.LNKTYPE)),
         ("n01/outside.JPEG", link(tarfile.CHRTYPE)), ("n01/outside.JPEG", link(tarfile.FIFOTYPE)),
+        ("outside.JPEG.tar", b"x"),
     ],
 )  # fmt: skip
-def test_members_that_lead_elsewhere_are_refused(tmp_path, source, name, content):
+def test_members_that_are_not_files_below_are_refused(tmp_path, source, name, content):
     archive(source / "train.tar", [("n01/a.JPEG", b"x"), (name.format(tmp=tmp_path), content)])
     says = fails(source, tmp_path / "local")
     assert str(source / "train.tar") in says and "outside.JPEG" in says
@@ -285,9 +286,11 @@ def test_what_cannot_be_staged_is_one_line(tmp_path, source, capsys):
     assert "holds neither train.tar nor train/" in fails(tmp_path / "nowhere", target)
     shutil.rmtree(source / "val")
     (source / "val").mkdir()
-    assert f"{source / 'val'}: holds no files" in fails(source, target)
+    assert f"{source / 'val'}: holds no files: complete the source" in fails(source, target)
     assert stage.main(["--from", str(source), "--to", str(target)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+    archive(source / "val.tar", [])
+    assert f"{source / 'val'}.tar: holds no files" in fails(source, target)
     (tmp_path / "file").write_text("in the way")
     assert "choose another --to" in fails(source, tmp_path / "file" / "local")
 

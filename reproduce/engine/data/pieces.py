@@ -97,6 +97,8 @@ class Tar:
             raise DataError(f"{where} is not a plain file: make the archive anew, of the images alone (tar -h)")
         if path.name.startswith("."):
             return None
+        if path.suffix == ".tar":  # ILSVRC's own archive holds one per class
+            raise DataError(f"{where} is an archive itself: make one of the images, as {self.part}/CLASS/NAME")
         parts = path.parts[1:] if path.parts[0] == self.part else path.parts
         return "/".join((self.part, *parts))
 

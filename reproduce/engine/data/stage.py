@@ -84,6 +84,8 @@ def _stage(source: Path, target: Path, jobs: int, alone: bool) -> dict:
         for part, opened in parts.items():
             show = _Shown(f"{target} {part}", opened.size)
             about[part], size = _copy(opened.pieces(there), target, pool, jobs, show)
+            if not about[part]:
+                raise DataError(f"{source / part}.tar: holds no files: complete the source")
             about["files"] += about[part]
             about["bytes"] += size
         # the classes of a flat validation folder, and a lay-out's own marker, last as it was there

@@ -59,7 +59,7 @@ def gather(
 
 
 def versions() -> dict[str, str | None]:
-    """Of what a run's numbers depend on; None: not installed. What is imported, not what a requirements file says."""
+    """Of what a run's numbers depend on; as installed here; None: not installed."""
     import torch
 
     found: dict[str, str | None] = {"python": platform.python_version(), "CUDA": torch.version.cuda}
