@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -215,7 +216,15 @@ def test_without_locks_several_at_once_do_no_harm(tmp_path, source, monkeypatch)
     def refuse(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
+    def slowly(source, target):
+        content = Path(source).read_bytes()
+        with open(target, "wb", buffering=0) as file:
+            for start in range(0, len(content), 100):
+                file.write(content[start : start + 100])
+                time.sleep(0.001)  # the others' turn
+
     monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr(shutil, "copyfile", slowly)
     target, failed = tmp_path / "local", []
 
     def run():
