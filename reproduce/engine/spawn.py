@@ -2,7 +2,7 @@
 
     python -m reproduce.engine.spawn 2 paper_configs/quick/headline_b800_w20.toml --seed 1 --data data/fashion_mnist
 
-All arguments after the number of processes go to `reproduce.engine.train`. Plain torchrun, or any scheduler that sets
+All arguments after the number of processes go to `reproduce.engine.train`, or to the module after -m. Plain torchrun, or any scheduler that sets
 RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT, starts the same module just as well. Not torchrun here: it
 keeps the exit codes of processes it passed a signal to, and leaves them behind when it is killed itself. Imports
 nothing outside the standard library.
@@ -24,6 +24,7 @@ SETTLE_SECONDS = 5  # for the others to end by themselves, once one has failed i
 KILL_SECONDS = 2  # from SIGTERM to SIGKILL, which ends a stopped process too
 # All has been said then, and no checkpoint can be agreed on any more: the others, killed at once, could only repeat it.
 FINAL = (EXIT_USER_ERROR, EXIT_LOST)
+TRAIN = "reproduce.engine.train"
 POLL_SECONDS = 0.05
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
@@ -32,8 +33,9 @@ PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 def main(argv=None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if not argv or not argv[0].isdigit() or int(argv[0]) < 1:
-        raise UserError("usage: python -m reproduce.engine.spawn PROCESSES CONFIG [OPTIONS of train]")
-    return launch([sys.executable, "-u", "-m", "reproduce.engine.train", *argv[1:]], int(argv[0]))
+        raise UserError("usage: python -m reproduce.engine.spawn PROCESSES [-m MODULE] CONFIG [OPTIONS of it]")
+    module, rest = (argv[2], argv[3:]) if argv[1:2] == ["-m"] and len(argv) > 2 else (TRAIN, argv[1:])
+    return launch([sys.executable, "-u", "-m", module, *rest], int(argv[0]))
 
 
 def launch(argv: list[str], processes: int) -> int:

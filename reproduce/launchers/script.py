@@ -89,6 +89,7 @@ def _surroundings(context: Context) -> list[str]:
     lines = [f"module load {name}" for name in context.site.modules]
     lines += [f"export {name}={shlex.quote(value)}" for name, value in start.environment().items()]
     lines += [
+        'ulimit -n "$(ulimit -H -n)"',  # rank 0 holds two connections to every rank
         'export PYTHONPATH="$root"', "export MASTER_ADDR=$(hostname)", f"number=${{{number}%%[!0-9]*}}",
         "export MASTER_PORT=$((20000 + number % 12000))",
     ]  # fmt: skip

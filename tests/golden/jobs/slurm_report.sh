@@ -22,6 +22,7 @@ cd "$root" || exit 1
 rm -f "$ended"
 echo "$(date) $(hostname) ${SLURM_JOB_ID:-}" >>"$attempts"
 
+ulimit -n "$(ulimit -H -n)"
 export PYTHONPATH="$root"
 export MASTER_ADDR=$(hostname)
 number=${SLURM_JOB_ID%%[!0-9]*}

@@ -28,6 +28,7 @@ export NCCL_MAX_NCHANNELS=16
 export NCCL_NET_GDR_READ=1
 export REPRODUCE_NUMA=0,0,1,1
 export REPRODUCE_HCA=mlx5_0,mlx5_0,mlx5_1,mlx5_1
+ulimit -n "$(ulimit -H -n)"
 export PYTHONPATH="$root"
 export MASTER_ADDR=$(hostname)
 number=${JOB_ID%%[!0-9]*}
