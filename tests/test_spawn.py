@@ -317,3 +317,9 @@ def test_wrong_arguments_are_one_line(arguments):
     command = [sys.executable, "-m", "reproduce.engine.spawn", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20)
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "usage: " in done.stderr
+
+
+def test_another_module_is_started_likewise():
+    argv = [sys.executable, "-m", "reproduce.engine.spawn", "2", "-m", "platform"]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == 2, done.stderr
