@@ -8,10 +8,11 @@ Paper numbers come from ``paper_configs/paper.toml``, measured ones from the log
 
 import argparse
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from reproduce.artefacts import ARTEFACTS, FULL_RECIPE, PAPER_SWEEP, QUICK_PANEL, QUICK_SWEEP, artefact
+from reproduce.artefacts import ARTEFACTS, FULL_RECIPE, PAPER_SWEEP, QUICK_PANEL, QUICK_SWEEP, TIERS, artefact
 from reproduce.bench import steptimes
 from reproduce.errors import UserError, command
 from reproduce.report import measured, output, paper, table
@@ -43,42 +44,52 @@ class Judged:
     shown: tuple[Measurement, ...]
 
 
-def judged(folder: Path = PUBLISHED) -> list[Judged]:
-    """Every claim of the paper, held against the logs under `folder`/TIER."""
+def by_tier(folder: Path) -> dict[str, Path]:
+    """The results folder of every tier in a folder that holds one per tier, as the published logs lie."""
+    return {tier: Path(folder) / tier for tier in TIERS}
+
+
+def judged(results: Mapping[str, Path]) -> list[Judged]:
+    """Every claim of the paper, held against the logs in the results folders of one tier or several, `by_tier`."""
     known, found = paper.load(), []
     for claim in known.claims:
         number = known.values[claim.value].text if claim.value else "in words"
-        evidence, verdict, shown = judge(claim, known, folder)
+        evidence, verdict, shown = judge(claim, known, results)
         found.append(Judged(claim, f"{number} ({known.claim_status(claim)})", evidence, verdict, tuple(shown)))
     return found
 
 
 def claims_block(folder: Path = PUBLISHED) -> str:
     """The claims table as Markdown, from the published logs under `folder`/TIER."""
-    rows = [[one.claim.text, one.paper, one.evidence, str(one.verdict)] for one in judged(folder)]
+    rows = [[one.claim.text, one.paper, one.evidence, str(one.verdict)] for one in judged(by_tier(folder))]
     return table.markdown(["claim", "paper (status)", "measured here (tier, n)", "verdict"], rows)
 
 
-def judge(claim: Claim, known: Paper, folder: Path) -> tuple[str, Verdict, list[Measurement]]:
+def judge(claim: Claim, known: Paper, results: Mapping[str, Path]) -> tuple[str, Verdict, list[Measurement]]:
     """What was measured, in words, the verdict, and the runs behind it.
 
     Evidence on the paper's own experiment goes before scaled-down.
     """
     if claim.evidence in ("sweep", "panel"):
-        return judge_figure3(claim, folder)
+        return judge_figure3(claim, results)
     if claim.evidence != "none":
-        for tier in ("paper", "node"):
-            m = measured.collect(folder / tier, HEADLINE)
+        for tier in present(results, "paper", "node"):
+            m = measured.collect(results[tier], HEADLINE)
             spread = quantity(m, claim.evidence)
             if spread is not None:
                 text = described(spread, claim.evidence, known.values[claim.value].unit, tier)
                 return text, verdict(spread, known, claim, tier), [m]
-        quick = [measured.collect(folder / "quick", run) for run in QUICK_PAIR]
-        if claim.evidence == "top1" and quick[0].top1:
+        quick = [measured.collect(results[tier], run) for tier in present(results, "quick") for run in QUICK_PAIR]
+        if claim.evidence == "top1" and quick and quick[0].top1:
             large, small = (f"{m.top1.mean:.2f} %" if m.top1 else "missing" for m in quick)
             text = f"headline recipe {large}, small-batch baseline {small} ({where(quick, 'quick')})"
             return text, SCALED_DOWN, quick
     return nothing(claim)
+
+
+def present(results: Mapping[str, Path], *tiers: str) -> list[str]:
+    """Those of `tiers` whose results folder is given, in that order."""
+    return [tier for tier in tiers if tier in results]
 
 
 def nothing(claim: Claim) -> tuple[str, Verdict, list[Measurement]]:
@@ -105,18 +116,18 @@ def described(spread: Spread, name: str, unit: str, tier: str) -> str:
     return f"{spread.mean:,.{DECIMALS[name]}f} {unit} (tier {tier}, n = {len(spread.values)})"
 
 
-def judge_figure3(claim: Claim, folder: Path) -> tuple[str, Verdict, list[Measurement]]:
+def judge_figure3(claim: Claim, results: Mapping[str, Path]) -> tuple[str, Verdict, list[Measurement]]:
     """The sweep is shown, not judged: but for one point the paper's numbers are not known, so none can be missed."""
     if claim.evidence == "sweep":
-        for tier, runs in (("paper", PAPER_SWEEP), ("node", PAPER_SWEEP), ("quick", QUICK_SWEEP)):
-            found = [measured.collect(folder / tier, run) for run in runs]
+        for tier in present(results, "paper", "node", "quick"):
+            found = [measured.collect(results[tier], run) for run in (QUICK_SWEEP if tier == "quick" else PAPER_SWEEP)]
             if all(m.top1 for m in found):
                 cells = [f"{m.config.global_batch():,}: {m.top1.mean:.2f}" for m in found]
                 text = f"top-1 in %, by mini-batch: {'; '.join(cells)} ({where(found, tier)})"
                 shown = Verdict("not comparable", "the paper's numbers are not known; shown in Figure 3")
                 return text, SCALED_DOWN if tier == "quick" else shown, found
     else:
-        found = [measured.collect(folder / "quick", run) for run in QUICK_PANEL]
+        found = [measured.collect(results[tier], run) for tier in present(results, "quick") for run in QUICK_PANEL]
         if any(m.top1 for m in found):
             pairs = zip(found[: len(found) // 2], found[len(found) // 2 :])
             cells = [f"{lars.config.global_batch():,}: {gap(lars, sgd)}" for lars, sgd in pairs]
