@@ -49,7 +49,7 @@ for (const plot of document.querySelectorAll(".plot")) {
     if (event.key === "Escape") return clear();
     if (!(event.key in steps || event.key in turns)) return;
     event.preventDefault();
-    if (line < 0) [line, point] = [0, 0];
+    if (line < 0) [line, point] = [0, -1];
     else if (event.key in turns) line = (line + turns[event.key] + lines.length) % lines.length;
     point = Math.min(Math.max(point + (steps[event.key] ?? 0), 0), lines[line].length - 1);
     show();

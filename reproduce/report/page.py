@@ -89,8 +89,8 @@ def _legend() -> Section:
         for kind, words in html.KINDS.items()
     ]  # fmt: skip
     note = (
-        "Every number is of one of these kinds, and none stands in for another. Its mark says which, and its source "
-        "shows when it is pointed at. What was not measured is missing, and stays so until it is."
+        "Every number is of one of these kinds, and none stands in for another. Its mark says which; its source "
+        "stands in its row or caption, in full where it is pointed at. What was not measured is missing, and stays so."
     )
     return Section("kinds", "How to read the numbers", [element("p", note), element("dl", *items, class_="kinds")])
 

@@ -95,8 +95,8 @@ def table1_section(given: Given) -> Section:
         "claim about the paper's. Recalled: known from memory of the paper, not read again; the wording of all paper "
         "rows is recalled."
     )
-    title = artefact("table1").title
-    return Section("table1", title, [html.table(title, compare.HEADER, rows, "table1-table"), element("p", note)])
+    title, caption = artefact("table1").title, f"The paper's rows, then those measured in tier {given.tier}."
+    return Section("table1", title, [html.table(caption, compare.HEADER, rows, "table1-table"), element("p", note)])
 
 
 def _paper_row(row: paper.Row, reference: str) -> list[Content]:
@@ -106,10 +106,11 @@ def _paper_row(row: paper.Row, reference: str) -> list[Content]:
 
 def _measured_row(m: Measurement, tier: str) -> list[Content]:
     logs, config = logs_of([m]) or "no log", f"paper_configs/{m.run}.toml, config {m.config.hash}"
-    found = [html.code(cell) if name == "library" else
-             numbered(cell, "measured" if name in ("time", "top-1", "n") else "setting", logs if m.n else config)
-             for name, cell in zip(compare.HEADER, compare.measured_row(m, tier))]  # fmt: skip
-    return found
+    cells = []
+    for name, cell in zip(compare.HEADER, compare.measured_row(m, tier)):
+        kind = "measured" if name in ("time", "top-1", "n") else "setting"
+        cells.append(html.code(cell) if name == "library" else numbered(cell, kind, logs if m.n else config))
+    return cells if m.n else ["none" if name == "n" else cell for name, cell in zip(compare.HEADER, cells)]
 
 
 def stored_section(given: Given, stored: Iterable[StoredCurve]) -> Section:

@@ -57,9 +57,10 @@ def side_car(given: Given, piece: Artefact) -> tuple[Path, dict]:
 
 
 def current(given: Given, source: dict) -> bool:
-    """Whether a source of measured numbers is what the results folder holds now."""
+    """Whether a source of measured numbers is what the results folder holds now, or both are nothing."""
     known = measured.collect(given.results, source["run"]).provenance()
-    return all(known[key] == source[key] for key in ("config_hash", "logs", "seeds"))
+    nothing = not (known["logs"] or source["logs"])
+    return nothing or all(known[key] == source[key] for key in ("config_hash", "logs", "seeds"))
 
 
 def figure_section(given: Given, name: str) -> Section:
@@ -98,7 +99,7 @@ def _drawn(given: Given, folder: Path, facts: dict) -> Markup:
 def _curves(given: Given, folder: Path, facts: dict) -> Markup:
     """Our curves and the public ones, on axes of their own unless both are of ImageNet."""
     ours, public = ([one for one in facts["series"] if one["kind"] == kind] for kind in ("measured", "public"))
-    about = numbered("; ".join(facts["title"].splitlines()[1:]), "setting", "curve.json")
+    about = numbered(facts["title"].splitlines()[-1].removeprefix("lower panels: "), "setting", "curve.json")
     parts = [element("h3", "Measured here"), element("p", about, "."), *_plot(ours, "ours")]
     if public:
         title = "Public runs of the paper's team: not the paper's run, not ours"
@@ -179,8 +180,8 @@ def _scaling(facts: dict) -> tuple[list[Content], list[list[Content]]]:
             band = " to ".join(f"{value:,.0f}" for value in point["band"]) if "points" in one else ""
             share = f"{100 * point['efficiency']:.1f}" if "efficiency" in point else ""
             texts = (one["label"], f"{point['gpus']:,}", f"{point['images_per_second']:,.0f}", band, share)
-            rows.append([numbered(text, kind, source) for text in texts])
-    return ["series", "GPUs", "images/s", "band, images/s", "efficiency, %"], rows
+            rows.append([*(numbered(text, kind, source) for text in texts), html.code(source)])
+    return ["series", "GPUs", "images/s", "band, images/s", "efficiency, %", "source"], rows
 
 
 def _batches(facts: dict) -> tuple[list[Content], list[list[Content]]]:
@@ -194,8 +195,8 @@ def _batches(facts: dict) -> tuple[list[Content], list[list[Content]]]:
             top1 = "missing" if point["y"] is None else Number(f"{point['y']:.2f}", one["kind"], source)
             single = numbered(", ".join(f"{value:.2f}" for value in values), one["kind"], source)
             batch = Number(f"{point['x']:,}", "setting", source)
-            rows.append([numbered(one["label"], one["kind"], source), batch, top1, single])
-    return ["series", "mini-batch, images", "top-1, %", "single seeds, %"], rows
+            rows.append([numbered(one["label"], one["kind"], source), batch, top1, single, html.code(source)])
+    return ["series", "mini-batch, images", "top-1, %", "single seeds, %", "source"], rows
 
 
 def _groups(facts: dict) -> tuple[list[Content], list[list[Content]]]:
@@ -205,14 +206,17 @@ def _groups(facts: dict) -> tuple[list[Content], list[list[Content]]]:
         for one in network["variants"]:
             ms = [1e3 * seconds for seconds in one["seconds"]]
             texts = (f"{1e3 * one['median']:,.0f}", f"{min(ms):,.0f} to {max(ms):,.0f}", str(one["n"]))
-            rows.append(_rule(network["network"], one, one["wire"], [Number(t, "measured", where) for t in texts]))
+            numbers = [Number(text, "measured", where) for text in texts]
+            rows.append(_rule(network["network"], one, one["wire"], [*numbers, html.code(facts["source"])]))
     modelled = facts["modelled"]
     for one in modelled["rules"]:
         low, high = (1e3 * seconds for seconds in one["band"])
         texts = [Number(f"{1e3 * one['seconds']:,.1f}", "modelled", modelled["file"]),
-                 Number(f"{low:,.1f} to {high:,.1f}", "modelled", modelled["file"]), "none"]  # fmt: skip
+                 Number(f"{low:,.1f} to {high:,.1f}", "modelled", modelled["file"]), "none",
+                 html.code(modelled["file"])]  # fmt: skip
         rows.append(_rule(f"modelled: {modelled['cluster']}", one, "fp16", texts))
-    return ["network", "groups by", "wire", "exchange", "step, ms", "lowest to highest, or band, ms", "n"], rows
+    header = ["network", "groups by", "wire", "exchange", "step, ms", "lowest to highest, or band, ms", "n", "source"]
+    return header, rows
 
 
 def _rule(network: str, one: dict, wire: str, numbers: list[Content]) -> list[Content]:

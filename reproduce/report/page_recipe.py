@@ -41,7 +41,8 @@ def recipe_section(given: Given) -> Section:
         [html.code(m.name), *_value_row(m.config, name)]
         for m in shown(given) for name, value in values(m.config).items() if values(main)[name] != value
     ]  # fmt: skip
-    about = element("p", html.code(main.run.name), ": ", main.run.title, ". Config ", html.code(main.hash), ".")
+    title = numbered(main.run.title, "setting", f"config {main.hash}")
+    about = element("p", html.code(main.run.name), ": ", title, ". Config ", html.code(main.hash), ".")
     header = ["hyper-parameter", "value", "source", "where, or why"]
     return Section("recipe", "Hyper-parameters and where each comes from", [
         about,
@@ -62,8 +63,15 @@ def values(config: Config) -> dict[str, object]:
 def _value_row(config: Config, name: str) -> list[Content]:
     source = config.sources.get(name, Source("default", "not stated; the field's default"))
     kind, where = KIND_OF.get(source.kind, "setting"), f"{source.kind}: {source.ref}"
-    value = Number(_plain(values(config)[name]), kind, where)
+    phases = name == "batch.local_batch"
+    value = Number(_phases(config) if phases else _plain(values(config)[name]), kind, where)
     return [html.code(name), value, html.code(source.kind), numbered(source.ref, kind, f"config {config.hash}, {name}")]
+
+
+def _phases(config: Config) -> str:
+    """The local batch, with the epochs at which it changes."""
+    (_, first), *others = config.batch.local_batch
+    return ", ".join([str(first), *(f"{size} after epoch {epoch}" for epoch, size in others)])
 
 
 def _plain(value: object) -> str:
