@@ -90,7 +90,8 @@ def _drawn(given: Given, folder: Path, facts: dict) -> Markup:
     files = [given.link(folder / f"{name}.{kind}", f"{name}.{kind}") for kind in ("json", "pdf", "png")]
     caption = element("figcaption", about, ". Files: ", html.join(x for one in files for x in (one, " ")))
     numbers = html.table(f"Numbers of {title[0]}", header, rows, f"{name}-table")
-    return html.join([element("figure", image, caption), html.details("Numbers of this figure", numbers)])
+    box = element("div", image, class_="scroll", tabindex="0", role="region", aria_label=f"Picture: {title[0]}")
+    return html.join([element("figure", box, caption), html.details("Numbers of this figure", numbers)])
 
 
 # ---- curves ---------------------------------------------------------------------------------------------------------
@@ -203,11 +204,12 @@ def _groups(facts: dict) -> tuple[list[Content], list[list[Content]]]:
     rows = []
     for network in facts.get("rates", ()):
         where = f"{facts['source']}: {network['network']}"
+        rate = "unlimited" if network["mbit"] is None else f"{network['mbit']:g} Mbit/s"
         for one in network["variants"]:
             ms = [1e3 * seconds for seconds in one["seconds"]]
             texts = (f"{1e3 * one['median']:,.0f}", f"{min(ms):,.0f} to {max(ms):,.0f}", str(one["n"]))
             numbers = [Number(text, "measured", where) for text in texts]
-            rows.append(_rule(network["network"], one, one["wire"], [*numbers, html.code(facts["source"])]))
+            rows.append(_rule(rate, one, one["wire"], [*numbers, html.code(facts["source"])]))
     modelled = facts["modelled"]
     for one in modelled["rules"]:
         low, high = (1e3 * seconds for seconds in one["band"])

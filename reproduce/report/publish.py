@@ -1,0 +1,208 @@
+"""Publish the results of a tier: its logs and renderings go to figures/, and REPRODUCE.md's blocks are made anew.
+
+    python -m reproduce.report.publish --tier quick|node|paper --results DIR [--dry-run]
+
+Nothing is published that is incomplete, stale, of an unknown or changed source tree, or not of the tier. A published
+seed stays unless the results hold a new log of the same seed and recipe; renderings are drawn from all logs there are
+then. Says what changes, line by line; a second call changes nothing.
+"""
+
+import argparse
+import contextlib
+import importlib
+import io
+import json
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from reproduce.artefacts import ARTEFACTS, TIERS, Artefact
+from reproduce.errors import UserError, command
+from reproduce.report import claims, measured, output
+from reproduce.report.measured import Measurement
+
+MACHINE = ("hardware", "revision")  # what a benchmark's file must say
+
+
+def publish(tier: str, results: Path, figures: Path, document: Path, dry_run: bool = False) -> list[str]:
+    """What changed, or would change, as lines; empty if nothing did.
+
+    `figures` holds measured/TIER and modelled/. Raises `UserError`, before anything is written, if the results must
+    not be published, with the reasons one below the other.
+    """
+    found = [measured.collect(results, run) for run in runs_of(tier)]
+    found = [m for m in found if m.n or m.left_out or needed(tier, m)]
+    objections = [line for m in found for line in objections_to(m, tier, figures / "measured" / tier)]
+    objections += [line for path in benchmarks(tier, results) for line in objections_to_benchmark(path)]
+    if objections:
+        raise UserError("\n  ".join([f"{results}: not published as tier {tier}:", *objections]))
+    with tempfile.TemporaryDirectory(dir=figures, prefix=".publish-") as beside:
+        staged = Path(shutil.copytree(figures / "measured", Path(beside) / "measured"))
+        for path in [log.path for m in found for log in m.logs] + benchmarks(tier, results):
+            target = staged / tier / path.relative_to(results)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+        draw(tier, staged / tier, Path(beside) / "modelled", figures / "modelled")
+        text = claims.renew(document.read_text(encoding="utf-8"), staged)  # before anything moves: it may be refused
+        return move(Path(beside), figures, dry_run) + write(document, text, dry_run)
+
+
+def runs_of(tier: str) -> list[str]:
+    """Every run an artefact of the tier names, also those it shows only if they are there."""
+    return list(dict.fromkeys(run for a in ARTEFACTS for names in (a.runs, a.optional) for run in names.get(tier, ())))
+
+
+def needed(tier: str, m: Measurement) -> bool:
+    return any(m.run in a.runs.get(tier, ()) for a in ARTEFACTS)
+
+
+# ---- what must not be published -------------------------------------------------------------------------------------
+
+
+def objections_to(m: Measurement, tier: str, published: Path) -> list[str]:
+    """Why the logs of a run must not be published as of `tier`, beside those in `published`; empty if they may."""
+    lines = [f"{item.log}: {item.reason}: run it again or move it away" for item in m.left_out]
+    if not m.n and not m.left_out:
+        lines.append(f"logs/{m.name}: no log: bash reproduce/run_all.sh --tier {tier} makes it")
+    for log in m.logs:
+        reasons = (_revision(log.environment), _scale(m, log, tier))
+        lines += [f"{m.relative(log)}: {reason}" for reason in reasons if reason]
+    mine = {log.seed for log in m.logs}
+    old = measured.collect(published, m.run)
+    for item in old.left_out:  # of another recipe, or damaged: it may be replaced, but not stand beside the new logs
+        if not any(item.log == f"logs/{m.name}/result_{seed}.txt" for seed in mine):
+            lines.append(f"{item.log}, published before: {item.reason}: run this seed too, or remove the published log")
+    return lines
+
+
+def _revision(about: dict) -> str:
+    revision = about.get("revision")
+    if not revision:
+        return "does not say of which revision it is: run it from a git checkout"
+    if str(revision).endswith("-dirty"):
+        return f"of a changed source tree, {revision}: commit the changes and run it again"
+    return ""
+
+
+def _scale(m: Measurement, log, tier: str) -> str:
+    """Whether the run was scaled as its tier says: of `node` the workers are emulated, of `paper` none is."""
+    config, devices = m.config, log.environment["devices"]
+    if log.config.get("tier") != ("quick" if tier == "quick" else "paper"):
+        return f"its config is of tier {log.config.get('tier')}, not {tier}"
+    if tier == "paper" and devices != config.batch.workers:
+        return f"{config.batch.workers:,} workers on {devices:,} devices: it belongs to --tier node"
+    if tier == "node" and devices == config.batch.workers:
+        return f"{config.batch.workers:,} workers on as many devices: it belongs to --tier paper"
+    return ""
+
+
+def benchmarks(tier: str, results: Path) -> list[Path]:
+    """The files of the benchmarks of the tier's artefacts, where they are."""
+    paths = [results / "bench" / f"{a.benchmark}.json" for a in ARTEFACTS if a.benchmark and tier in a.runs]
+    return [path for path in paths if path.exists()]
+
+
+def objections_to_benchmark(path: Path) -> list[str]:
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        if about["kind"] != "measured" or not all(key in about for key in MACHINE):
+            raise ValueError("not a measurement that says what it was made on")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return [f"bench/{path.name}: not readable as a benchmark: {error}"]
+    reason = _revision(about)
+    return [f"bench/{path.name}: {reason}"] if reason else []
+
+
+# ---- renderings -----------------------------------------------------------------------------------------------------
+
+
+def is_modelled(piece: Artefact) -> bool:
+    """Whether it needs no measurement and so lies beside the models."""
+    return not (any(piece.runs.values()) or piece.benchmark)
+
+
+def draw(tier: str, staged: Path, modelled: Path, published: Path) -> None:
+    """Draw the tier's artefacts from the logs in `staged`: into it, and what needs none into `modelled`.
+
+    Of the latter, those published stay where the new ones add nothing: they are tier quick's, but for a figure that
+    has measurements in it.
+    """
+    for piece in ARTEFACTS:
+        if tier not in piece.runs:
+            continue
+        out = modelled if is_modelled(piece) else staged
+        with contextlib.redirect_stdout(io.StringIO()):
+            script = importlib.import_module(piece.script.removesuffix(".py").replace("/", "."))
+            code = script.main(["--tier", tier, "--results", str(staged), "--out", str(out)])
+        if code:
+            raise UserError(f"{piece.script} could not draw what is to be published; nothing was changed")
+        known = (published / f"{piece.name}.json").exists() and (tier != "quick" or _has_measured(published, piece))
+        if is_modelled(piece) and known and not _has_measured(out, piece):
+            for path in out.glob(f"{piece.name}.*"):
+                path.unlink()
+
+
+def _has_measured(folder: Path, piece: Artefact) -> bool:
+    try:
+        series = json.loads((folder / f"{piece.name}.json").read_text(encoding="utf-8")).get("series", ())
+    except (OSError, ValueError):
+        return False
+    return any(one.get("kind") == "measured" for one in series)
+
+
+# ---- writing --------------------------------------------------------------------------------------------------------
+
+
+def move(beside: Path, figures: Path, dry_run: bool) -> list[str]:
+    """Rename every file that differs to its place; nothing is deleted. What changed, as lines."""
+    lines = []
+    for path in sorted(path for path in beside.rglob("*") if path.is_file()):
+        target = figures / path.relative_to(beside)
+        if target.exists() and target.read_bytes() == path.read_bytes():
+            continue
+        what = "renewed" if target.exists() else "added"
+        lines.append(f"{what} {figures.name}/{path.relative_to(beside).as_posix()}")
+        if not dry_run:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, target)
+    return lines
+
+
+def write(document: Path, text: str, dry_run: bool) -> list[str]:
+    """Give the document its new text; the lines that changed."""
+    old = document.read_text(encoding="utf-8")
+    if text == old:
+        return []
+    if not dry_run:
+        with tempfile.TemporaryDirectory(dir=document.parent, prefix=".publish-") as beside:
+            os.replace(output.write(Path(beside), document.name, text), document)
+    before = set(old.splitlines())
+    return [f"renewed {document.name}", *(f"  {line}" for line in text.splitlines() if line not in before)]
+
+
+@command
+def main(argv=None):
+    parser = argparse.ArgumentParser(prog="python -m reproduce.report.publish", description=__doc__.splitlines()[0])
+    parser.add_argument("--tier", choices=TIERS, required=True)
+    parser.add_argument("--results", type=Path, help="folder that holds logs/ (default: results/TIER)")
+    parser.add_argument("--dry-run", action="store_true", help="say what would change; change nothing")
+    args = parser.parse_args(argv)
+    results, figures = args.results or output.ROOT / "results" / args.tier, claims.PUBLISHED.parent
+    try:
+        lines = publish(args.tier, results, figures, claims.DOCUMENT, args.dry_run)
+    except OSError as error:
+        raise UserError(f"{figures}: cannot publish: {error}: make it writable and run the command again") from None
+    if args.dry_run and lines:
+        print("dry run, nothing was written; this would change:")
+    print("\n".join(lines or ["nothing changes: all of this is published"]))
+    if any(line.endswith("bench/comm.json") for line in lines):
+        path = "figures/modelled/local.md"
+        print(f"{path} compares with that benchmark: python -m reproduce.cluster local --out {path}")
+    if lines:
+        print("figures/measured/README.md says in words what these logs are: read it again")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
