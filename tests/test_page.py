@@ -74,6 +74,21 @@ def test_every_number_of_the_other_tiers_too(tier, tmp_path):
     assert "±" in word.parent.text
 
 
+def test_reasons_of_holes_are_no_measured_numbers(copied):
+    log = copied / "logs" / "baseline_b128_w2" / "result_1.txt"
+    log.write_text(log.read_text()[:20000])
+    for name in ("result_2.txt", "result_3.txt"):
+        log.with_name(name).unlink()
+    write_log(copied, HEADLINE, seed=4, hardware="another machine")
+    found = built(copied)
+    assert unsourced(found) == []
+    rows = [[cell.text for cell in tr.children] for tr in found.named("table1-table").parent.all("tr")]
+    assert rows[-2][4] == "missing (timed on 2 kinds of hardware)"
+    assert rows[-1][5].startswith("missing (incomplete log: ends at ") and rows[-1][7] == "none"
+    gaps = [one for one in found.named("table1").all() if one.attributes.get("class") == "gap"]
+    assert len(gaps) == 3 and not any(one.attributes.get("data-kind") == "measured" for one in gaps)
+
+
 def test_the_rule_sees_a_bare_number():
     assert unsourced(tree("<p>took <b>74.7</b> s on ResNet-50, see Table 1 and Figures 1 to 3</p>")) == ["74.7"]
     assert unsourced(tree('<td data-kind="measured">5</td>')) == ["5"]

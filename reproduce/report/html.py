@@ -94,9 +94,10 @@ def link(text: Content, target: str) -> Markup:
     return element("a", text, href=target)
 
 
-def hole(command: str, what: str = "missing") -> Markup:
-    """A visible hole: what is missing, and the command that makes it."""
-    return element("p", element("strong", f"{what}."), " To make it: ", code(command), class_="hole")
+def hole(command: str, reason: str) -> Markup:
+    """A visible hole: that something is missing, why, and the command that makes it."""
+    why = code(reason) if any(map(str.isdigit, reason)) else reason  # what it names is not for reading as a number
+    return element("p", element("strong", "missing"), ": ", why, ". To make it: ", code(command), class_="hole")
 
 
 def table(caption: Content, header: Sequence[Content], rows: Iterable[Sequence[Content]], anchor: str) -> Markup:
@@ -115,8 +116,12 @@ def table(caption: Content, header: Sequence[Content], rows: Iterable[Sequence[C
 def _cell(content: Content, tag: str = "td", **attributes) -> Markup:
     if isinstance(content, Number):
         return element(tag, content.text, class_="n", **attributes, **content.attributes)
-    empty = isinstance(content, str) and not isinstance(content, Markup) and content.startswith("missing")
-    return element(tag, content, class_="gap" if empty else None, **attributes)
+    return element(tag, content, class_="gap" if is_hole(content) else None, **attributes)
+
+
+def is_hole(content: Content) -> bool:
+    """Whether a text says that something is missing."""
+    return isinstance(content, str) and not isinstance(content, Markup) and content.startswith("missing")
 
 
 def details(summary: Content, *children: Content) -> Markup:

@@ -49,8 +49,15 @@ class StoredCurve:
 
 
 def numbered(text: str, kind: str, source: str) -> Content:
-    """`text` as a `Number` if it holds a figure, else as it is: a hole and a word have neither kind nor source."""
-    return Number(text, kind, source) if re.search(r"\d", text) and not text.startswith("missing") else text
+    """`text` as a `Number` if it holds a figure, else as it is: a word has neither kind nor source.
+
+    What says that something is missing is no number of that kind, whatever figures its reason holds.
+    """
+    if not re.search(r"\d", text):
+        return text
+    if html.is_hole(text):
+        return element("span", text, class_="gap", data_kind="setting", data_source=source)
+    return Number(text, kind, source)
 
 
 def logs_of(found: Iterable[Measurement]) -> str:
@@ -60,7 +67,7 @@ def logs_of(found: Iterable[Measurement]) -> str:
 
 def verdict(one: Verdict, source: str) -> Markup:
     word = element("strong", one.word, class_="verdict", data_verdict=one.word)
-    return element("span", word, ": ", numbered(one.reason.removeprefix("missing"), "setting", source))
+    return element("span", word, ": ", numbered(one.reason, "setting", source))
 
 
 def claims_section(given: Given) -> Section:
@@ -117,7 +124,7 @@ def stored_section(given: Given, stored: Iterable[StoredCurve]) -> Section:
     rows = [[html.code(one.run), verdict(one.verdict, one.source), numbered(one.source, "measured", one.source)]
             for one in stored]  # fmt: skip
     command = f"python -m reproduce.report.check {given.folder}"
-    body = html.hole(command, "missing: no run has been held against stored curves") if not rows else html.table(
+    body = html.hole(command, "no run was held against stored curves") if not rows else html.table(
         "Each run of this tier against the stored curves of its recipe.", ["run", "verdict", "held against"], rows,
         "stored-table",
     )  # fmt: skip

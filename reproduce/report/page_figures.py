@@ -43,16 +43,16 @@ def side_car(given: Given, piece: Artefact) -> tuple[Path, dict]:
     """The artefact's folder and data. Raises `NoFigure`."""
     folder = next((one for one in places(given, piece) if (one / f"{piece.name}.json").exists()), None)
     if folder is None:
-        raise NoFigure("missing: not drawn yet")
+        raise NoFigure("not drawn yet")
     try:
         facts = json.loads((folder / f"{piece.name}.json").read_text(encoding="utf-8"))
         if (any(piece.runs.values()) or piece.benchmark) and facts["tier"] != given.tier:
-            raise NoFigure(f"missing: {piece.name}.json is of tier {facts['tier']}")
+            raise NoFigure(f"{piece.name}.json is of tier {facts['tier']}")
         for source in (source for one in facts.get("series", ()) for source in one.get("sources", ())):
             if "run" in source and "logs" in source and not current(given, source):
-                raise NoFigure(f"missing: {piece.name}.json is not of the logs of {source['run']} that are here now")
+                raise NoFigure(f"{piece.name}.json is not of the logs of {source['run']} that are here now")
     except UNREADABLE as error:
-        raise NoFigure(f"missing: {piece.name}.json is not readable: {error!r}") from None
+        raise NoFigure(f"{piece.name}.json is not readable: {error!r}") from None
     return folder, facts
 
 
@@ -72,7 +72,7 @@ def figure_section(given: Given, name: str) -> Section:
     except NoFigure as why:
         body = html.hole(command(given, piece), str(why))
     except UNREADABLE as error:
-        body = html.hole(command(given, piece), f"missing: {name}.json is not as {piece.script} writes it: {error!r}")
+        body = html.hole(command(given, piece), f"{name}.json is not as {piece.script} writes it: {error!r}")
     return Section(name, piece.title, body)
 
 
@@ -83,7 +83,7 @@ def _drawn(given: Given, folder: Path, facts: dict) -> Markup:
     try:
         picture = base64.b64encode((folder / f"{name}.png").read_bytes()).decode("ascii")
     except OSError as error:
-        raise NoFigure(f"missing: {name}.png is not readable: {error.strerror}") from None
+        raise NoFigure(f"{name}.png is not readable: {error.strerror}") from None
     alt = f"{'; '.join(title)}. Its numbers are in the table below."
     image = element("img", src=f"data:image/png;base64,{picture}", alt=alt)
     about = numbered("; ".join(title[1:]), "setting", f"{name}.json")

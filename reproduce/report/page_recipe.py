@@ -140,7 +140,7 @@ def _environment_row(given: Given, m: Measurement) -> list[Content]:
     name = element("span", html.code(m.name), id=f"run-{m.name}")
     title, digest = numbered(m.config.run.title, "setting", f"paper_configs/{m.run}.toml"), html.code(m.config.hash)
     if not m.n:
-        return [name, title, digest, m.missing, *["missing"] * 6, "none"]
+        return [name, title, digest, numbered(m.missing, "setting", source), *["missing"] * 6, "none"]
     links = [given.link(log.path, f"seed {log.seed}") for log in m.logs]
     return [
         name, title, digest, Number(str(m.n), "measured", source),
