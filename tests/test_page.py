@@ -79,7 +79,7 @@ def test_reasons_of_holes_are_no_measured_numbers(copied):
     log.write_text(log.read_text()[:20000])
     for name in ("result_2.txt", "result_3.txt"):
         log.with_name(name).unlink()
-    write_log(copied, HEADLINE, seed=4, hardware="another machine")
+    write_log(copied, HEADLINE, seed=99, hardware="another machine")
     found = built(copied)
     assert unsourced(found) == []
     rows = [[cell.text for cell in tr.children] for tr in found.named("table1-table").parent.all("tr")]
@@ -150,10 +150,11 @@ def test_a_lost_section_of_deviations_is_one_line(monkeypatch, tmp_path):
 def test_logs_are_linked_and_environments_named(root, published):
     runs = root.named("environment")
     targets = [published.parent / unquote(one.attributes["href"]) for one in runs.all("a")]
-    assert len([t for t in targets if t.name.startswith("result_")]) == 30
+    assert {t.resolve() for t in targets} >= set(PUBLISHED.glob("logs/*/result_*.txt"))
     every = [one.attributes["href"] for one in root.all("a") if not one.attributes["href"].startswith("#")]
     assert all((published.parent / unquote(href)).is_file() and not href.startswith("/") for href in every)
-    assert "23b4bacb98e9" in runs.text and "AMD EPYC, 2 processes x 1 thread(s)" in runs.text
+    about = measured.collect(PUBLISHED, HEADLINE).logs[0].environment
+    assert about["revision"] in runs.text and about["hardware"] in runs.text
 
 
 def test_stored_curves_show_what_they_are_given(tmp_path):
@@ -182,7 +183,7 @@ def test_nothing_measured_is_holes_with_commands_and_no_number(tier, tmp_path):
 
 def test_a_figure_of_other_logs_is_a_hole(copied):
     assert not list(built(copied).named("curve").all("p"))[0].attributes.get("class") == "hole"
-    write_log(copied, HEADLINE, seed=4)
+    write_log(copied, HEADLINE, seed=99)
     found = built(copied)
     assert "curve.json is not of the logs of quick/headline_b800_w20 that are here now" in found.named("curve").text
     assert not list(found.named("curve").all("svg"))
@@ -198,8 +199,8 @@ def test_a_figure_of_another_tier_or_broken_is_a_hole(copied):
 
 
 def test_a_lost_picture_is_a_hole(copied):
-    (copied / "figure3.png").unlink()
-    assert "figure3.png is not readable" in built(copied).named("figure3").text
+    (copied / "groups.png").unlink()
+    assert "groups.png is not readable" in built(copied).named("groups").text
 
 
 def test_published_models_stand_in_for_no_other_results(copied, root):
