@@ -163,6 +163,7 @@ def test_follows_a_wish_for_dark_and_prints_without_cuts(browser, folder):
     browser.open(url(folder), media=[("prefers-color-scheme", "dark")])
     assert browser.eval(ground) != light
     browser.open(url(folder), width=703)  # A4 less its margins
+    browser.eval(OPEN_ALL)
     browser.call("Emulation.setEmulatedMedia", media="print")
     wide = "[...document.querySelectorAll('table, svg, img')].filter((one) => one.getBoundingClientRect().right > 704)"
     assert browser.eval(f"{wide}.map((one) => one.textContent.slice(0, 60))") == []
