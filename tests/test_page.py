@@ -190,9 +190,31 @@ def test_a_figure_of_other_logs_is_a_hole(copied):
     assert list(found.named("groups").all("img"))  # drawn from no log
 
 
+def test_a_figure_of_the_same_seed_run_again_is_a_hole(copied):
+    write_log(copied, HEADLINE, seed=1)
+    assert "not of the logs of quick/headline_b800_w20 that" in built(copied).named("curve").text
+    facts = json.loads((copied / "figure3.json").read_text())
+    given = Given("quick", copied, copied)
+    panel = [(source, point) for source, point in page_figures.ends(facts) if "panel" in source["run"]]
+    assert len(panel) == 8 and all(page_figures.current(given, source, point) for source, point in panel)
+    write_log(copied, "quick/panel_lars_b800_w20", seed=1)
+    stale = [source["run"] for source, point in panel if not page_figures.current(given, source, point)]
+    assert stale == ["quick/panel_lars_b800_w20"]
+
+
+def test_a_figure_of_another_benchmark_is_a_hole(copied):
+    path = copied / "bench" / "comm.json"
+    path.write_text(path.read_text().replace('"groups": 5', '"groups": 6', 1))
+    assert "not of the benchmark comm that is here now" in built(copied).named("groups").text
+    path.unlink()
+    hole = built(copied).named("groups").text
+    assert "not of the benchmark comm" in hole and "python -m reproduce.bench comm --out " in hole
+
+
 def test_a_figure_of_another_tier_or_broken_is_a_hole(copied):
+    half = '{"tier": "quick", "series": [{"kind": 1, "points": []}]}'
     for text, why in (('{"tier": "node"}', "is of tier node"), ("{", "not readable"), ("[]", "not readable"),
-                      ('{"tier": "quick", "series": [{"kind": 1}]}', "not as reproduce/curve.py")):  # fmt: skip
+                      (half, "not as reproduce/curve.py writes it")):  # fmt: skip
         (copied / "curve.json").write_text(text)
         hole = built(copied).named("curve").text
         assert why in hole and "python reproduce/curve.py --tier quick" in hole
@@ -328,7 +350,7 @@ def test_the_same_files_give_the_same_bytes(published):
 
 
 def test_needs_neither_torch_nor_a_drawing_library(tmp_path):
-    for name in ("torch", "matplotlib", "numpy"):
+    for name in ("torch", "matplotlib"):
         (tmp_path / "stub" / name).mkdir(parents=True)
         (tmp_path / "stub" / name / "__init__.py").write_text("raise ImportError('must not be needed')\n")
     env = {**os.environ, "PYTHONPATH": f"{tmp_path / 'stub'}{os.pathsep}{ROOT}"}

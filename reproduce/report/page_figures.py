@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reproduce.artefacts import Artefact, artefact
+from reproduce.bench import steptimes
 from reproduce.report import claims, html, measured
 from reproduce.report.html import Content, Markup, Number, Section, element
 from reproduce.report.page_evidence import Given, numbered
@@ -48,19 +49,38 @@ def side_car(given: Given, piece: Artefact) -> tuple[Path, dict]:
         facts = json.loads((folder / f"{piece.name}.json").read_text(encoding="utf-8"))
         if (any(piece.runs.values()) or piece.benchmark) and facts["tier"] != given.tier:
             raise NoFigure(f"{piece.name}.json is of tier {facts['tier']}")
-        for source in (source for one in facts.get("series", ()) for source in one.get("sources", ())):
-            if "run" in source and "logs" in source and not current(given, source):
+        for source, point in ends(facts):
+            if not current(given, source, point):
                 raise NoFigure(f"{piece.name}.json is not of the logs of {source['run']} that are here now")
+        if piece.benchmark and facts.get("rates") != rates(given):
+            raise NoFigure(f"{piece.name}.json is not of the benchmark {piece.benchmark} that is here now")
     except UNREADABLE as error:
         raise NoFigure(f"{piece.name}.json is not readable: {error!r}") from None
     return folder, facts
 
 
-def current(given: Given, source: dict) -> bool:
+def ends(facts: dict) -> list[tuple[dict, dict]]:
+    """Each run of a figure with the point of its final accuracies: the last one of its curve, or its only one."""
+    found = []
+    for one in facts.get("series", ()):
+        sources = [source for source in one.get("sources", ()) if "run" in source and "logs" in source]
+        found += zip(sources, one["points"] if len(sources) > 1 else one["points"][-1:])
+    return found
+
+
+def current(given: Given, source: dict, point: dict) -> bool:
     """Whether a source of measured numbers is what the results folder holds now, or both are nothing."""
-    known = measured.collect(given.results, source["run"]).provenance()
+    m = measured.collect(given.results, source["run"])
+    known, values = m.provenance(), list(m.top1.values) if m.top1 else []
     nothing = not (known["logs"] or source["logs"])
-    return nothing or all(known[key] == source[key] for key in ("config_hash", "logs", "seeds"))
+    same = all(known[key] == source[key] for key in ("config_hash", "logs", "seeds"))
+    return nothing or (same and values == point.get("values", []))
+
+
+def rates(given: Given) -> list[dict] | None:
+    """What the benchmark of group rules holds now, as its figure writes it; None if it was not run."""
+    result = steptimes.read(given.results)
+    return [network.facts() for network in result.networks] if result else None
 
 
 def figure_section(given: Given, name: str) -> Section:
