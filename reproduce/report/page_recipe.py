@@ -3,12 +3,12 @@
 import dataclasses
 import re
 
-from reproduce.artefacts import ARTEFACTS, artefact
+from reproduce.artefacts import artefact
 from reproduce.bench import steptimes
 from reproduce.config import Config
 from reproduce.errors import UserError
 from reproduce.recipe import RECIPE, SOURCES, Source
-from reproduce.report import claims, html
+from reproduce.report import claims, html, runs
 from reproduce.report.html import Content, Markup, Number, Section, element
 from reproduce.report.measured import Measurement
 from reproduce.report.page_evidence import Given, numbered
@@ -16,18 +16,6 @@ from reproduce.report.page_evidence import Given, numbered
 # The kind of a hyper-parameter by its source; any other is put in here.
 KIND_OF = {"abstract": "paper", "secondary": "paper", "recalled": "paper", "mlperf06": "public", "public": "public"}
 DEVIATIONS = "## Deviations from the paper\n"
-
-
-def runs_of(tier: str) -> list[str]:
-    """Every run of the tier's artefacts once, those an artefact only shows if they are there last."""
-    needed = [run for one in ARTEFACTS for run in one.runs.get(tier, ())]
-    return list(dict.fromkeys([*needed, *(run for one in ARTEFACTS for run in one.optional.get(tier, ()))]))
-
-
-def shown(given: Given) -> list[Measurement]:
-    """The tier's runs: all it needs, and of the others those with logs."""
-    needed = {run for one in ARTEFACTS for run in one.runs.get(given.tier, ())}
-    return [m for m in given.measure(runs_of(given.tier)) if m.run in needed or m.n or m.left_out]
 
 
 # ---- hyper-parameters -----------------------------------------------------------------------------------------------
@@ -39,8 +27,10 @@ def recipe_section(given: Given) -> Section:
     legend = [[html.code(kind), numbered(words, "setting", "reproduce.config")] for kind, words in SOURCES.items()]
     differing = [
         [html.code(m.name), *_value_row(m.config, name)]
-        for m in shown(given) for name, value in values(m.config).items() if values(main)[name] != value
-    ]  # fmt: skip
+        for m in runs.collect(given.results, given.tier)
+        for name, value in values(m.config).items()
+        if values(main)[name] != value
+    ]
     title = numbered(main.run.title, "setting", f"config {main.hash}")
     about = element("p", html.code(main.run.name), ": ", title, ". Config ", html.code(main.hash), ".")
     header = ["hyper-parameter", "value", "source", "where, or why"]
@@ -119,7 +109,7 @@ def _bold(text: str) -> Markup:
 
 
 def environment_section(given: Given) -> Section:
-    found = shown(given)
+    found = runs.collect(given.results, given.tier)
     rows = [_environment_row(given, m) for m in found]
     benchmark = steptimes.read(given.results)
     if benchmark:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from reproduce.artefacts import ARTEFACTS, TIERS, Artefact
 from reproduce.errors import UserError, command
-from reproduce.report import claims, measured, output
+from reproduce.report import claims, measured, output, runs
 from reproduce.report.measured import Measurement
 
 MACHINE = ("hardware", "revision")  # what a benchmark's file must say
@@ -32,8 +32,7 @@ def publish(tier: str, results: Path, figures: Path, document: Path, dry_run: bo
     `figures` holds measured/TIER and modelled/. Raises `UserError`, before anything is written, if the results must
     not be published, with the reasons one below the other.
     """
-    found = [measured.collect(results, run) for run in runs_of(tier)]
-    found = [m for m in found if m.n or m.left_out or needed(tier, m)]
+    found = runs.collect(results, tier, ARTEFACTS)
     objections = [line for m in found for line in objections_to(m, tier, figures / "measured" / tier)]
     objections += [line for path in benchmarks(tier, results) for line in objections_to_benchmark(path)]
     if objections:
@@ -47,15 +46,6 @@ def publish(tier: str, results: Path, figures: Path, document: Path, dry_run: bo
         draw(tier, staged / tier, Path(beside) / "modelled", figures / "modelled")
         text = claims.renew(document.read_text(encoding="utf-8"), staged)  # before anything moves: it may be refused
         return move(Path(beside), figures, dry_run) + write(document, text, dry_run)
-
-
-def runs_of(tier: str) -> list[str]:
-    """Every run an artefact of the tier names, also those it shows only if they are there."""
-    return list(dict.fromkeys(run for a in ARTEFACTS for names in (a.runs, a.optional) for run in names.get(tier, ())))
-
-
-def needed(tier: str, m: Measurement) -> bool:
-    return any(m.run in a.runs.get(tier, ()) for a in ARTEFACTS)
 
 
 # ---- what must not be published -------------------------------------------------------------------------------------
