@@ -216,8 +216,9 @@ def test_a_figure_of_another_tier_or_broken_is_a_hole(copied):
     for text, why in (('{"tier": "node"}', "is of tier node"), ("{", "not readable"), ("[]", "not readable"),
                       (half, "not as reproduce/curve.py writes it")):  # fmt: skip
         (copied / "curve.json").write_text(text)
-        hole = built(copied).named("curve").text
-        assert why in hole and "python reproduce/curve.py --tier quick" in hole
+        hole = built(copied).named("curve")
+        assert why in hole.text and "python reproduce/curve.py --tier quick" in hole.text
+        assert unsourced(hole) == []
 
 
 def test_a_lost_picture_is_a_hole(copied):

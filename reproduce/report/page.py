@@ -41,28 +41,33 @@ def build(given: Given, stored: Iterable[StoredCurve] = ()) -> Markup:
         claims_section(given), table1_section(given), *(figure_section(given, name) for name in figures),
         stored_section(given, stored), recipe_section(given), deviations_section(given), environment_section(given),
     ]  # fmt: skip
-    known = paper.load().about
-    title = f"Reproduction report, tier {given.tier}"
-    style, script = _asset("page.css"), _asset("page.js")
-    head = element(
+    title, style, script = f"Reproduction report, tier {given.tier}", _asset("page.css"), _asset("page.js")
+    body = element(
+        "body", element("a", "Skip to the content", href="#main", class_="skip"), _top(given, title),
+        _contents(sections),
+        element("main", *(one.markup for one in (_legend(), *sections)), id="main", tabindex="-1"), _footer(given),
+        element("script", script),
+    )  # fmt: skip
+    return Markup(f"<!doctype html>\n{element('html', _head(title, style, script), body, lang='en')}\n")
+
+
+def _head(title: str, style: Markup, script: Markup) -> Markup:
+    return element(
         "head", element("meta", charset="utf-8"),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", http_equiv="Content-Security-Policy", content=_policy(style, script)),
         element("meta", name="color-scheme", content="light dark"),
         element("title", f"{title}: ResNet-50 on ImageNet"), element("style", style),
     )  # fmt: skip
-    top = element(
-        "header", element("h1", title),
-        element("p", element("cite", known.title), f", {known.authors}, {known.reference}.", data_kind="paper",
-                data_source=known.reference),
+
+
+def _top(given: Given, title: str) -> Markup:
+    known = paper.load().about
+    cited = [element("cite", known.title), f", {known.authors}, {known.reference}."]
+    return element(
+        "header", element("h1", title), element("p", *cited, data_kind="paper", data_source=known.reference),
         element("p", element("strong", f"Tier {given.tier}: "), RUNS_ON[given.tier], "."),
     )  # fmt: skip
-    body = element(
-        "body", element("a", "Skip to the content", href="#main", class_="skip"), top, _contents(sections),
-        element("main", *(one.markup for one in (_legend(), *sections)), id="main", tabindex="-1"), _footer(given),
-        element("script", script),
-    )  # fmt: skip
-    return Markup(f"<!doctype html>\n{element('html', head, body, lang='en')}\n")
 
 
 def _asset(name: str) -> Markup:
