@@ -51,6 +51,11 @@ def built(results, tier="quick", **more):
     return tree(page.build(Given(tier, results, results), **more))
 
 
+def figure(results, name):
+    """The section of one figure alone."""
+    return tree(page_figures.figure_section(Given("quick", results, results), name).markup).named(name)
+
+
 def kinds(node):
     return {one.attributes["data-kind"] for one in node.all() if one.attributes.get("data-source")}
 
@@ -182,17 +187,17 @@ def test_nothing_measured_is_holes_with_commands_and_no_number(tier, tmp_path):
 
 
 def test_a_figure_of_other_logs_is_a_hole(copied):
-    assert not list(built(copied).named("curve").all("p"))[0].attributes.get("class") == "hole"
+    assert list(figure(copied, "curve").all("svg"))
     write_log(copied, HEADLINE, seed=99)
-    found = built(copied)
-    assert "curve.json is not of the logs of quick/headline_b800_w20 that are here now" in found.named("curve").text
-    assert not list(found.named("curve").all("svg"))
-    assert list(found.named("groups").all("img"))  # drawn from no log
+    found = figure(copied, "curve")
+    assert "curve.json is not of the logs of quick/headline_b800_w20 that are here now" in found.text
+    assert not list(found.all("svg"))
+    assert list(figure(copied, "groups").all("img"))  # drawn from no log
 
 
 def test_a_figure_of_the_same_seed_run_again_is_a_hole(copied):
     write_log(copied, HEADLINE, seed=1)
-    assert "not of the logs of quick/headline_b800_w20 that" in built(copied).named("curve").text
+    assert "not of the logs of quick/headline_b800_w20 that" in figure(copied, "curve").text
     facts = json.loads((copied / "figure3.json").read_text())
     given = Given("quick", copied, copied)
     panel = [(source, point) for source, point in page_figures.ends(facts) if "panel" in source["run"]]
@@ -205,9 +210,9 @@ def test_a_figure_of_the_same_seed_run_again_is_a_hole(copied):
 def test_a_figure_of_another_benchmark_is_a_hole(copied):
     path = copied / "bench" / "comm.json"
     path.write_text(path.read_text().replace('"groups": 5', '"groups": 6', 1))
-    assert "not of the benchmark comm that is here now" in built(copied).named("groups").text
+    assert "not of the benchmark comm that is here now" in figure(copied, "groups").text
     path.unlink()
-    hole = built(copied).named("groups").text
+    hole = figure(copied, "groups").text
     assert "not of the benchmark comm" in hole and "python -m reproduce.bench comm --out " in hole
 
 
@@ -216,18 +221,18 @@ def test_a_figure_of_another_tier_or_broken_is_a_hole(copied):
     for text, why in (('{"tier": "node"}', "is of tier node"), ("{", "not readable"), ("[]", "not readable"),
                       (half, "not as reproduce/curve.py writes it")):  # fmt: skip
         (copied / "curve.json").write_text(text)
-        hole = built(copied).named("curve")
+        hole = figure(copied, "curve")
         assert why in hole.text and "python reproduce/curve.py --tier quick" in hole.text
         assert unsourced(hole) == []
 
 
 def test_a_lost_picture_is_a_hole(copied):
     (copied / "groups.png").unlink()
-    assert "groups.png is not readable" in built(copied).named("groups").text
+    assert "groups.png is not readable" in figure(copied, "groups").text
 
 
 def test_published_models_stand_in_for_no_other_results(copied, root):
-    assert list(root.named("figure1").all("img")) and not list(built(copied).named("figure1").all("img"))
+    assert list(root.named("figure1").all("img")) and not list(figure(copied, "figure1").all("img"))
 
 
 def test_a_missing_folder_is_one_line(tmp_path, capsys):
