@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from reproduce import config as configs
-from reproduce.engine import checkpoint
+from reproduce.engine import checkpoint, dist_env
+from reproduce.engine.binding import bind
 from reproduce.engine.comm import Comm, pick_device
 from reproduce.engine.data.loader import Loader, open_loader
 from reproduce.engine.environment import compute_precision
@@ -83,6 +84,7 @@ def main(argv=None) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="as the run was given")
     args = parser.parse_args(argv)
     config, state = configs.load(args.config, args.set), saved_state(args.checkpoint)
+    bind(dist_env.adopt().local_rank)
     comm, seed = Comm(pick_device(args.device)), state.get("seed", 0)  # a state without one is refused below
     try:
         precision = compute_precision(config, comm.device)

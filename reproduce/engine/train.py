@@ -2,8 +2,8 @@
 
     python -m reproduce.engine.train paper_configs/quick/headline_b800_w20.toml --seed 1 --out results/quick
 
-Several processes by `reproduce.engine.spawn` or torchrun; how many does not change the result beyond the order of
-floating-point sums.
+Several processes by `reproduce.engine.spawn`, torchrun, srun or mpirun; how many does not change the result beyond the
+order of floating-point sums.
 """
 
 import argparse
@@ -17,6 +17,8 @@ import torch
 
 from reproduce import config as configs
 from reproduce.config import Config
+from reproduce.engine import dist_env
+from reproduce.engine.binding import bind
 from reproduce.engine.checkpoint import Checkpoints, unpack
 from reproduce.engine.comm import Comm, pick_device
 from reproduce.engine.data.loader import Loader, open_loader
@@ -35,7 +37,7 @@ from reproduce.events import ENVIRONMENT, RESULT, RESUMED, Event, checkpoint_fol
 
 def train(
     config: Config, seed: int, data: Path, comm: Comm, backend: str = "auto", wishes: Wishes | None = None,
-    resume: dict | None = None, execution: Execution | None = None,
+    resume: dict | None = None, execution: Execution | None = None, started: dict | None = None,
 ) -> Iterator[Event | Tick | Snapshot]:  # fmt: skip
     """Run a config from the first update, or from a snapshot's state, to the last evaluation.
 
@@ -43,6 +45,7 @@ def train(
     run is run_start to run_stop: it includes opening the data and all evaluations, and excludes process start,
     building the network and its initialisation (init_start to init_stop). What is timed is preceded and followed by a
     device and process barrier. A `UserError` inside ends the log with status "aborted"; `Preempted` does not end it.
+    `started` says how this process was, for the log.
     """
     if not resume:
         yield from submission(config)
@@ -61,7 +64,7 @@ def train(
         loader = open_loader(config, data, seed, trainer.workers, comm.rank, comm.world_size, comm.device, backend)
         environment = describe(config, comm, precision, loader.backend)
         environment |= {"startup": trainer.startup, "gradient_groups": trainer.gradients.table()}
-        environment |= {"execution": trainer.execution.facts() | {"lars": trainer.optimizer.name}}
+        environment |= {"execution": trainer.execution.facts() | {"lars": trainer.optimizer.name}} | (started or {})
         if resume:
             loader.mark_bad(resume["bad"])
             yield point(RESUMED, environment, update=trainer.update, epoch_num=trainer.epoch + 1)
@@ -96,6 +99,8 @@ def _epoch(trainer: Trainer, loader: Loader, resumed: bool) -> Iterator[Event | 
         if trainer.stop_due or trainer.save_due:
             yield _snapshot(trainer, _bad(trainer, loader))
         if trainer.stop_due:
+            # mpirun and srun may kill what is left soon after the first has gone: not while rank 0 writes
+            trainer.comm.synchronise()
             raise Preempted(
                 f"{config.path}: stopped as asked after update {tick.update} of {tick.total}, with a checkpoint: run "
                 "the same command again to go on"
@@ -152,12 +157,13 @@ def main(argv=None) -> None:
     try:
         run(args)
     except UserError as error:
-        if "RANK" not in os.environ:
+        rank = dist_env.rank()
+        if rank is None:
             raise
         # Most errors strike every process alike. The first speaks and leaves at once, which makes the launcher end the
         # others before they repeat it; an error of one process alone is still said, a little later. What killed
         # another process the launcher knows better than any of them.
-        first, preempted = os.environ["RANK"] == "0", isinstance(error, Preempted)
+        first, preempted = rank == "0", isinstance(error, Preempted)
         if isinstance(error, LostError) or not (first or preempted):
             time.sleep(5.0)
         if first or not preempted:
@@ -171,6 +177,10 @@ def run(args: argparse.Namespace) -> None:
         raise ConfigError("--keep must be at least 1, --checkpoint-every at least 0 and --timeout above 0")
     config = configs.load(args.config, args.set)
     execution = Execution(args.lars, args.batch_norm, args.cuda_graph)
+    place = dist_env.adopt()
+    if config.communication.allreduce == "two_stage":
+        dist_env.check_consecutive(place)
+    started = {"launcher": place.launcher, "binding": bind(place.local_rank)}  # rank 0's: its log is the run's
     comm = Comm(pick_device(args.device), config.communication.allreduce, args.timeout)
     if comm.device.type == "cpu":
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))
@@ -186,7 +196,7 @@ def run(args: argparse.Namespace) -> None:
         resume = unpack(found) if found else None
         if record:
             record.open(resume)
-        for event in train(config, args.seed, args.data, comm, args.backend, wishes, resume, execution):
+        for event in train(config, args.seed, args.data, comm, args.backend, wishes, resume, execution, started):
             if record:
                 record(event)
     finally:
