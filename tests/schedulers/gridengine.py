@@ -1,7 +1,7 @@
 """Real Grid Engine on this machine: one master, one host of four slots, and ABCI's resource rt_F.
 
-SGE_ROOT is a private folder with a cell of its own, so that a Grid Engine that is installed stays as it is. ABCI differs
-from plain Grid Engine in two things that its users type (`qsub -g GROUP -l rt_F=N`):
+SGE_ROOT is a private folder with a cell of its own, so that a Grid Engine that is installed stays as it is. ABCI is
+unlike plain Grid Engine in two things that its users type (`qsub -g GROUP -l rt_F=N`):
 - rt_F, "N full nodes", is a consumable resource here. The one host has as many as slots, and the job one process on it.
 - -g, the group that pays, is an option that ABCI adds; plain qsub refuses it. The qsub that is first in PATH here drops
   it, and hands all else to the real one.

@@ -21,7 +21,7 @@ NODES = 4
 CONFIGURATION = """
 ClusterName=rehearsal
 SlurmctldHost={host}(127.0.0.1)
-SlurmctldPort={ports[0]}
+SlurmctldPort={port}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
@@ -43,7 +43,7 @@ SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd.%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd.%n.log
-NodeName=n[1-{nodes}] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{ports[1]},{ports[2]},{ports[3]},{ports[4]}] CPUs=1 State=UNKNOWN
+NodeName=n[1-{nodes}] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{node_ports}] CPUs=1
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -94,7 +94,8 @@ def _configure(folder: Path) -> None:
     (folder / "munge.key").chmod(0o400)
     (folder / "state").mkdir()
     host = os.uname().nodename.partition(".")[0]
-    values = {"folder": folder, "host": host, "nodes": NODES, "ports": free_ports(1 + NODES)}
+    port, *node_ports = free_ports(1 + NODES)
+    values = {"folder": folder, "host": host, "nodes": NODES, "port": port, "node_ports": ",".join(map(str, node_ports))}
     (folder / "slurm.conf").write_text(CONFIGURATION.format(**values))
     names = "".join(f"127.0.0.1 n{node}\n" for node in range(1, NODES + 1))
     (folder / "hosts").write_text(Path("/etc/hosts").read_text() + "\n" + names)
