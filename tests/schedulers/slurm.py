@@ -95,7 +95,7 @@ def _configure(folder: Path) -> None:
     (folder / "state").mkdir()
     host = os.uname().nodename.partition(".")[0]
     port, *node_ports = free_ports(1 + NODES)
-    values = {"folder": folder, "host": host, "nodes": NODES, "port": port, "node_ports": ",".join(map(str, node_ports))}
-    (folder / "slurm.conf").write_text(CONFIGURATION.format(**values))
+    ports = {"port": port, "node_ports": ",".join(map(str, node_ports))}
+    (folder / "slurm.conf").write_text(CONFIGURATION.format(folder=folder, host=host, nodes=NODES, **ports))
     names = "".join(f"127.0.0.1 n{node}\n" for node in range(1, NODES + 1))
     (folder / "hosts").write_text(Path("/etc/hosts").read_text() + "\n" + names)
