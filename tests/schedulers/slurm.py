@@ -68,6 +68,12 @@ class Slurm:
         states = states or ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
         return until(lambda: {self.state(job)} & {*states}, lambda: f"{job} {self.state(job)}", seconds).pop()
 
+    def restart(self, job: str) -> None:
+        """Start a job that was requeued, which Slurm otherwise holds back for a while, as soon as its end is known."""
+        ended = until(lambda: {self.state(job)} & {"PENDING", "COMPLETED"}, f"{job} back in the queue").pop()
+        assert ended == "PENDING", f"{job} was too quick to be requeued"
+        self.run("scontrol", "update", f"JobId={job}", "StartTime=now")
+
 
 @contextlib.contextmanager
 def slurm() -> Iterator[Slurm]:
