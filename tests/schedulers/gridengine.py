@@ -1,10 +1,10 @@
-"""Real Grid Engine on this machine: one master, one host of four slots, and ABCI's resource rt_F.
+"""Real Grid Engine on this machine: one master, one host of four slots, and ABCI's resources.
 
 SGE_ROOT is a private folder with a cell of its own, so that a Grid Engine that is installed stays as it is. ABCI is
 unlike plain Grid Engine in two things that its users type (`qsub -g GROUP -l rt_F=N`):
 - rt_F, "N full nodes", is a consumable resource here. The one host has as many as slots, and the job one process on it.
-- -g, the group that pays, is an option that ABCI adds; plain qsub refuses it. The qsub that is first in PATH here drops
-  it, and hands all else to the real one.
+- -g, the group that pays, is an option that ABCI adds; plain qsub refuses it, in a job script as well. The qsub that is
+  first in PATH here drops it in both places, and hands all else to the real one.
 """
 
 import contextlib
@@ -36,8 +36,9 @@ listener_threads 2
 worker_threads 2
 scheduler_threads 1
 """
-RT_F = """name rt_F
-shortcut rt_F
+RESOURCES = ("rt_F", "rt_C.small")  # full nodes, and a slice of one, which is enough for drawing
+RESOURCE = """name {name}
+shortcut {name}
 type INT
 relop <=
 requestable YES
@@ -86,7 +87,7 @@ initial_state default
 )
 HOST = """hostname localhost
 load_scaling NONE
-complex_values rt_F={slots}
+complex_values rt_F={slots},rt_C.small={slots}
 user_lists NONE
 xuser_lists NONE
 projects NONE
@@ -94,12 +95,17 @@ xprojects NONE
 usage_scaling NONE
 report_variables NONE
 """
-QSUB = """#!/bin/bash
+QSUB = r"""#!/bin/bash
 # Takes ABCI's -g GROUP, as its qsub does, and drops it.
 arguments=()
 while [ $# -gt 0 ]; do
     if [ "$1" = -g ]; then shift 2; else arguments+=("$1"); shift; fi
 done
+if [ -f "${{arguments[-1]}}" ]; then
+    script=$(mktemp -d -p {folder}/tmp)/$(basename "${{arguments[-1]}}")
+    sed -E 's/^#\$ +-g +[^ ]+ *$/#/' "${{arguments[-1]}}" >"$script"
+    arguments[-1]=$script
+fi
 exec {programs}/qsub "${{arguments[@]}}"
 """
 
@@ -150,10 +156,11 @@ def _configure(folder: Path, env: Mapping[str, str]) -> None:
     (common / "bootstrap").write_text(BOOTSTRAP.format(folder=folder))
     (common / "act_qmaster").write_text("localhost\n")
     (common / "host_aliases").write_text(f"localhost {host} {host.partition('.')[0]}\n")
-    (folder / "path" / "qsub").write_text(QSUB.format(programs=PROGRAMS))
+    (folder / "path" / "qsub").write_text(QSUB.format(programs=PROGRAMS, folder=folder))
     (folder / "path" / "qsub").chmod(0o755)
     shutil.copytree(SHARE / "util" / "resources" / "centry", folder / "centry")
-    (folder / "centry" / "rt_F").write_text(RT_F)
+    for name in RESOURCES:
+        (folder / "centry" / name).write_text(RESOURCE.format(name=name))
     settings = (SHARE / "default-configuration").read_text()
     for name, value in {
         "execd_spool_dir": folder / "execd", "min_uid": 0, "min_gid": 0, "mailer": "/bin/true",

@@ -1,0 +1,42 @@
+"""Rehearses a cluster on this machine: starts a real scheduler, runs run_all.sh in its environment, and stops it.
+
+    python tests/schedulers/rehearse.py slurm --out results/rehearsal -- --cluster local --nodes 4
+    python tests/schedulers/rehearse.py uge -- --only table1 --cluster my_cluster.toml --account group1
+
+What follows "--" goes to `bash reproduce/run_all.sh --launcher SCHEDULER --wait`. Slurm has four nodes of one
+processor; Grid Engine one host of four slots, rt_F among its resources. Nothing of the scheduler is left at the end.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[up]) for up in (1, 2)]
+
+from reproduce.errors import UserError, command  # noqa: E402
+from schedulers import gridengine, openmpi, slurm  # noqa: E402
+from schedulers.package import ROOT, python_first  # noqa: E402
+
+KNOWN = {"slurm": (slurm.slurm, slurm.WHY_NOT), "uge": (gridengine.gridengine, gridengine.WHY_NOT or openmpi.WHY_NOT)}
+
+
+@command
+def main(argv=None) -> int:
+    parser = argparse.ArgumentParser(prog="python tests/schedulers/rehearse.py", description=__doc__.splitlines()[0])
+    parser.add_argument("scheduler", choices=KNOWN)
+    parser.add_argument("--out", type=Path, default=Path("results/rehearsal"), help="results folder")
+    parser.add_argument("options", nargs="*", help="after --: options of run_all.sh")
+    args = parser.parse_args(argv)
+    start, why_not = KNOWN[args.scheduler]
+    if why_not:
+        raise UserError(f"{args.scheduler} cannot be rehearsed here: {why_not}")
+    run_all = ["bash", str(ROOT / "reproduce" / "run_all.sh"), "--launcher", args.scheduler, "--wait"]
+    run_all += ["--out", str(args.out), *args.options]
+    with start() as cluster:
+        print(f"{args.scheduler} is up in {cluster.folder}", flush=True)
+        return subprocess.run(run_all, env=python_first(cluster.env)).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
