@@ -141,7 +141,8 @@ def _started(start: Start, ranks: int, module: str, per_node: int | None = None)
 
 
 def _drawing(context: Context) -> list[str]:
-    return [FUNCTIONS, f"run {join([*_runner(context), '--draw'])}"]
+    # Grid Engine and PBS hand no PATH on: without it, drawing would set up a Python of its own
+    return [FUNCTIONS, 'PATH="${python%/*}:$PATH"', f"run {join([*_runner(context), '--draw'])}"]
 
 
 # A signal of the scheduler (preemption, or the end of the time) reaches this shell only: it hands it on, and the runs

@@ -51,6 +51,7 @@ finish() {
     exit "$code"
 }
 
+PATH="${python%/*}:$PATH"
 run "$python" -P -m reproduce.runner --tier paper --launcher pbs --cluster pbs --seeds 1 --out "$out" --data "$data" --draw
 
 finish

@@ -44,6 +44,7 @@ finish() {
     exit "$code"
 }
 
+PATH="${python%/*}:$PATH"
 run "$python" -P -m reproduce.runner --tier paper --launcher slurm --cluster dgx-h100 --seeds 1 --out "$out" --data "$data" --draw
 
 finish

@@ -50,6 +50,7 @@ finish() {
     exit "$code"
 }
 
+PATH="${python%/*}:$PATH"
 run "$python" -P -m reproduce.runner --tier paper --launcher uge --cluster abci --seeds 1 --out "$out" --data "$data" --draw
 
 finish
