@@ -36,7 +36,7 @@ TORCHRUN = {
     "MASTER_PORT": "29500", "TORCHELASTIC_RUN_ID": "none",
 }  # fmt: skip
 BATCH = {"SLURM_JOB_ID": "71", "SLURM_NTASKS": "512", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
-OF_MPI, OF_PBS = (20000 + zlib.crc32(job) % 12000 for job in (b"2345271297", b"12.pbs"))
+OF_MPI, OF_PBS, OF_71 = (20000 + zlib.crc32(job) % 12000 for job in (b"2345271297", b"12.pbs", b"71"))
 PBS = {"MASTER_ADDR": "x1000", "PBS_JOBID": "12.pbs"}
 PALS = {"PALS_RANKID": "5", "PMI_RANK": "5", "PMI_SIZE": "8", "PALS_LOCAL_RANKID": "1", "PALS_LOCAL_SIZE": "4"}
 
@@ -90,6 +90,8 @@ def test_what_is_said_explicitly_wins():
     inside = srun(1, 2, 0, "1(x2)", 1) | {"MASTER_ADDR": "here", "MASTER_PORT": "1234"}
     assert (find(inside).master_addr, find(inside).master_port) == ("here", 1234)
     assert find(inside | TORCHRUN) == Place("torchrun", 5, 8, 1, 4, 1, 2, "head", 29500)
+    pod = {"RANK": "5", "WORLD_SIZE": "8", "MASTER_ADDR": "pod-0"}  # of another job than the step it runs in
+    assert find(srun(1, 4, 1, "2(x2)", 0) | pod) == Place("environment", 5, 8, 0, 1, 5, 8, "pod-0", OF_71)
     assert find(srun() | {"RANK": "2"}) == find(srun() | {"WORLD_SIZE": "4"}) == find(srun())
     assert find(srun(1) | mpirun(3, 4, 1, 2) | PBS).rank == 3
     assert find(srun(1) | hydra(3, 4, 1, 2) | PBS).launcher == "mpich"
@@ -176,7 +178,9 @@ def test_host_lists(text, hosts):
     assert expand(text) == hosts
 
 
-@pytest.mark.parametrize("text", ["", ",", "n[1-3", "n1-3]", "n[3-1]", "n[a-b]", "n[]", "n[[1]]", "n[1-9999999999]"])
+@pytest.mark.parametrize(
+    "text", ["", ",", "n[1-3", "n1-3]", "n[3-1]", "n[a-b]", "n[]", "n[[1]]", "a],b[1", "n[1-9999999999]"]
+)
 def test_bad_host_lists(text):
     with pytest.raises(HostListError):
         expand(text)

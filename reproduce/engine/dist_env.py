@@ -79,7 +79,7 @@ def adopt(environ: MutableMapping[str, str] = os.environ) -> Place:
     place = find(environ)
     if place.world_size > 1:
         for name in (*TORCH, "MASTER_ADDR", "MASTER_PORT"):
-            environ[name] = environ.get(name) or str(getattr(place, name.lower()))
+            environ[name] = str(getattr(place, name.lower()))
     return place
 
 
