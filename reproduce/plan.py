@@ -130,3 +130,11 @@ class Plan:
 
     def report_command(self, artefact: Artefact, python: str):
         return [python, artefact.script, "--tier", self.tier, "--results", launch.short(self.out)], {}
+
+    def page_command(self, python: str):
+        return [python, "-m", "reproduce.report.page", "--tier", self.tier, "--results", launch.short(self.out)], {}
+
+    def report_commands(self, python: str) -> list[tuple]:
+        """What draws, each with its name: the artefacts, and the page that shows them all."""
+        return [*((a.script, self.report_command(a, python)) for a in self.artefacts),
+                ("index.html", self.page_command(python))]  # fmt: skip

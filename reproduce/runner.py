@@ -64,8 +64,8 @@ def print_commands(plan: Plan, python: str) -> None:
             print(f"# {line}")
     for job in plan.jobs:
         print(launch.shell_text(*plan.train_command(job, python)) if job in todo else f"# done before: {job}")
-    for a in plan.artefacts:
-        print(launch.shell_text(*plan.report_command(a, python)))
+    for _, (argv, env) in plan.report_commands(python):
+        print(launch.shell_text(argv, env))
 
 
 def print_preparation(plan: Plan, python: str) -> None:
@@ -100,10 +100,9 @@ def execute(plan: Plan, args: argparse.Namespace) -> int:
         python, failed = set_up(foreground), []
         if not args.draw:
             failed = prepare(plan, python, foreground) or train_all(plan, python, foreground)[0]
-        for a in plan.artefacts:
-            argv, env = plan.report_command(a, python)
+        for name, (argv, env) in plan.report_commands(python):
             if foreground.run(argv, env)[0]:
-                failed.append(failure(a.script, argv, env))
+                failed.append(failure(name, argv, env))
         if args.publish and not failed:
             argv = [python, "-m", "reproduce.report.publish", "--tier", plan.tier, "--results", launch.short(plan.out)]
             failed += [failure("publish", argv, {})] if foreground.run(argv, {})[0] else []

@@ -44,6 +44,7 @@ def stubbed(monkeypatch):
     monkeypatch.setattr(launch, "train_command", train_command)
     monkeypatch.setattr(plan.Plan, "data_command", lambda self, python: (["true"], {}))
     monkeypatch.setattr(plan.Plan, "report_command", report_command)
+    monkeypatch.setattr(plan.Plan, "page_command", lambda self, python: (["true"], {}))
     return Stubbed
 
 
@@ -70,7 +71,8 @@ def test_dry_run_prints_every_command_and_creates_nothing(tmp_path):
     assert found == {(f"paper_configs/{name}.toml", seed) for name in names for seed in "12"}
     assert len(trains) == 2 * len(names), "a shared run is listed twice"
     assert all(line[line.index("--out") + 1] == str(tmp_path / "some results") for line in trains)
-    assert [line[1] for line in rest[-len(ARTEFACTS) :]] == [a.script for a in ARTEFACTS]
+    assert [line[1] for line in rest[-1 - len(ARTEFACTS) : -1]] == [a.script for a in ARTEFACTS]
+    assert rest[-1][1:3] == ["-m", "reproduce.report.page"]
     assert subprocess.run(["bash", "-n"], input=done.stdout, text=True).returncode == 0
 
 

@@ -1,15 +1,19 @@
 """The head of a run's log: what MLPerf asks a submission to state, and the config with all its sources."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from reproduce.config import Config
 from reproduce.engine.comm import Comm
+from reproduce.engine.data.staged import page_cache_cleared
 from reproduce.engine.schedule import Schedule
 from reproduce.events import CONFIG, Event, point
 
 
-def submission(config: Config) -> Iterator[Event]:
-    yield point("cache_clear", False, comment="the page cache is left as it is")
+def submission(config: Config, data: Path) -> Iterator[Event]:
+    """What the run is; `data` is the folder it reads, which says whether the page cache was cleared."""
+    cleared, comment = page_cache_cleared(data)
+    yield point("cache_clear", cleared, comment=comment)
     yield point("submission_benchmark", "resnet")
     yield point("submission_division", "open")
     yield point("submission_org", "reproduction of arXiv 1903.12650")

@@ -48,7 +48,7 @@ def train(
     `started` says how this process was, for the log.
     """
     if not resume:
-        yield from submission(config)
+        yield from submission(config, data)
         yield start("init_start")
     precision = compute_precision(config, comm.device)
     trainer = Trainer(config, seed, comm, precision, wishes, execution)

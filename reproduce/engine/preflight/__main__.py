@@ -14,6 +14,7 @@ from pathlib import Path
 
 from reproduce import config as configs
 from reproduce.config import Config
+from reproduce.engine import dist_env
 from reproduce.engine.preflight import clocks, judge_nodes, links
 from reproduce.engine.preflight.board import Board, Place, last_resort, within
 from reproduce.engine.preflight.facts import gather, limits
@@ -71,6 +72,7 @@ def parse(argv) -> argparse.Namespace:
 @command
 def main(argv=None) -> int:
     given = parse(argv)
+    dist_env.adopt()
     place = Place.from_environment()
     patience = PATIENCE * given.timeout
     last_resort(place, 2 * patience + links.MOST_SECONDS)
