@@ -5,6 +5,7 @@ stream, in the fixed order of `reproduce/grouping.py`. Meanwhile compute goes on
 slowest rank sets the pace: its compute is longer by the expected maximum of as many normal draws as there are ranks.
 """
 
+import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -88,7 +89,7 @@ def step(job: Work, gpus: int, cluster: Cluster) -> Step:
     where, layers = shape(gpus, cluster), job.layers
     alone = compute(layers, job.local_batch, cluster)
     slow = 1 + cluster.software.jitter * expected_maximum(gpus)
-    forward, backward = sum(alone.forward), sum(alone.backward)
+    forward, backward = math.fsum(alone.forward), math.fsum(alone.backward)  # the same digits everywhere
     now = forward_end = slow * forward
     queue = _Stream(where, cluster)
     waiting = _waiting(job, int(cluster.software.element_bytes)) if gpus > 1 else []
