@@ -2,9 +2,9 @@
 
     python -m reproduce.engine.spawn 2 paper_configs/quick/headline_b800_w20.toml --seed 1 --data data/fashion_mnist
 
-All arguments after the number of processes go to `reproduce.engine.train`, or to the module after -m. torchrun, srun and
-mpirun start the same modules just as well. Not torchrun here: it keeps the exit codes of processes it passed a signal
-to, and leaves them behind when it is killed itself. Imports nothing outside the standard library.
+All arguments after the number of processes go to `reproduce.engine.train`, or to the module after -m. torchrun, srun
+and mpirun start the same modules just as well. Not torchrun here: it keeps the exit codes of processes it passed a
+signal to, and leaves them behind when it is killed itself. Imports nothing outside the standard library.
 """
 
 import ctypes
