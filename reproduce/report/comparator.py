@@ -1,0 +1,261 @@
+"""Is this the curve of one more run of that recipe? A run held against known runs, and a `Verdict` with its reason.
+
+First what needs no statistics: another batch, recipe, data set or device is `not comparable`, a curve with holes is
+`missing`. Then these tests, each at `LEVEL`; a run is `reproduced` if it passes all that its reference allows:
+
+band         no epoch lies outside the simultaneous prediction band; accuracy, and training loss where it is logged
+misfit       the mean squared distance from the runs' mean is that of a single run; accuracy and loss
+final        the last evaluation lies in its own prediction interval
+shape        the accuracy stalls and falls back while the rate is near its peak, and climbs as it decays: see `shape`
+time         the epochs to `TARGET` of the final accuracy; seconds too, but only on the very same hardware
+
+`bands` states the model and the formulas. There are at most ten tests, so a run of the same recipe fails one by chance
+with a probability of at most 10 x LEVEL = 2.5 % (union bound). The other way round there is no guarantee: with five runs
+that spread by points, what differs by less than that spread passes.
+"""
+
+import math
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+
+from reproduce.report import bands
+from reproduce.report.bands import FEWEST, Band, Curve, Interval
+from reproduce.report.verdict import Verdict
+
+LEVEL = 0.0025
+TARGET = 0.98
+STALL = (0.5, 1.45)  # of the epoch of the peak rate: above half the peak before it, about as much after it
+UNITS = {"top-1": " %", "train loss": ""}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What must agree before curves are compared. None: not known, or of no influence; then it is not asked for.
+
+    `recipe` is a config hash. `device` (cpu, cuda) belongs to references whose rounding shows in the values.
+    """
+
+    dataset: str | None = None
+    global_batch: int | None = None
+    recipe: str | None = None
+    device: str | None = None
+
+    def differences(self, other: "Facts") -> list[str]:
+        words = {"dataset": "data set", "global_batch": "global batch", "recipe": "recipe", "device": "device type"}
+        pairs = [(words[field.name], getattr(self, field.name), getattr(other, field.name)) for field in fields(self)]
+        return [f"{word} {ours}, not {theirs}" for word, ours, theirs in pairs if None not in (ours, theirs)
+                and ours != theirs]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's curves by one-based epoch: top-1 in percent, mean training loss, seconds since run_start; {}: unknown."""
+
+    accuracy: Curve
+    loss: Curve
+    facts: Facts = Facts()
+    seconds: Curve | None = None
+    hardware: str | None = None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Known runs of one recipe. `peak_epoch` is where the warm-up ends; None leaves the test of the shape out."""
+
+    name: str
+    runs: tuple[Run, ...]
+    facts: Facts = Facts()
+    peak_epoch: float | None = None
+
+    def curves(self, quantity: str) -> list[Curve]:
+        return [curve_of(run, quantity) for run in self.runs]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A test that a run failed: the first `epoch` where it did (the last one, for tests of the whole curve)."""
+
+    test: str
+    quantity: str
+    epoch: int
+    value: float
+    expected: Interval
+    more: str = ""
+
+    @property
+    def side(self) -> str:
+        return "below" if self.value < self.expected.low else "above"
+
+    def __str__(self) -> str:
+        unit = UNITS.get(self.quantity, "")
+        place = f" at epoch {self.epoch}" if self.test in ("band", "final") else ""
+        return f"{self.quantity}{place}: {self.value:.4g}{unit}, expected {self.expected}{unit}{self.more} ({self.test})"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    verdict: Verdict
+    findings: tuple[Finding, ...] = ()
+
+
+def curve_of(run: Run, quantity: str) -> Curve:
+    return run.accuracy if quantity == "top-1" else run.loss
+
+
+def compare(run: Run | None, reference: Reference, level: float = LEVEL) -> Comparison:
+    """Hold `run`, None if there is no curve at all, against `reference`."""
+    if run is None:
+        return Comparison(Verdict("missing", "there is no curve"))
+    differences = run.facts.differences(reference.facts)
+    if differences:
+        return Comparison(Verdict("not comparable", "; ".join(differences)))
+    if len(reference.runs) < FEWEST:
+        reason = f"{reference.name} has {len(reference.runs)} stored curves, and a band needs {FEWEST}"
+        return Comparison(Verdict("missing", reason))
+    gap = hole(run, reference)
+    if gap:
+        return Comparison(gap)
+    findings = tuple(failures(run, reference, level))
+    n = len(reference.runs)
+    if findings:
+        others = f"; and {len(findings) - 1} more" if findings[1:] else ""
+        return Comparison(Verdict("outside", f"{findings[0]}, by {n} runs{others}"), findings)
+    return Comparison(Verdict("reproduced", f"as one more run beside the {n} of {reference.name}"))
+
+
+def quantities(reference: Reference) -> list[str]:
+    """Those that every known run has."""
+    return [quantity for quantity in UNITS if all(reference.curves(quantity))]
+
+
+def hole(run: Run, reference: Reference) -> Verdict | None:
+    """Why the curve cannot be held against all of the band, if it cannot."""
+    for quantity in quantities(reference):
+        curve, due = curve_of(run, quantity), sorted(set.intersection(*map(set, reference.curves(quantity))))
+        absent = [epoch for epoch in due if epoch not in curve]
+        if not curve:
+            return Verdict("missing", f"there is no {quantity}")
+        if max(curve) < due[-1]:
+            return Verdict("missing", f"the {quantity} ends at epoch {max(curve)} of {due[-1]}")
+        if absent:
+            return Verdict("missing", f"there is no {quantity} for epoch {absent[0]}")
+        if max(curve) > due[-1]:
+            return Verdict("not comparable", f"the {quantity} goes on to epoch {max(curve)}, the runs end at {due[-1]}")
+    return None
+
+
+def failures(run: Run, reference: Reference, level: float) -> Iterator[Finding]:
+    """The tests that `run` fails, the most telling first."""
+    for quantity in quantities(reference):
+        known, curve = bands.band(reference.curves(quantity)), curve_of(run, quantity)
+        yield from outside_band(quantity, known, curve, level)
+        score, expected, last = bands.misfit(known, curve), bands.misfit_range(known, level), known.epochs[-1]
+        if score not in expected:
+            yield Finding("misfit", f"mean squared deviation of the {quantity}", last, score, expected)
+    if "top-1" in quantities(reference):
+        last = max(reference.runs[0].accuracy)
+        expected = bands.band(reference.curves("top-1")).interval(last, level, simultaneous=False)
+        if run.accuracy[last] not in expected:
+            yield Finding("final", "top-1", last, run.accuracy[last], expected)
+        yield from unlike_shape(run.accuracy, reference, level)
+        yield from off_time(run, reference, level)
+
+
+def outside_band(quantity: str, known: Band, curve: Curve, level: float) -> Iterator[Finding]:
+    out = [epoch for epoch in known.epochs if curve[epoch] not in known.interval(epoch, level)]
+    if out:
+        more = f"; outside at {len(out)} of {len(known.epochs)} epochs"
+        yield Finding("band", quantity, out[0], curve[out[0]], known.interval(out[0], level), more)
+
+
+# ---- stall and climb ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A number taken from a curve. `floor`: the least standard deviation it can have between runs."""
+
+    name: str
+    of: Callable[[Curve], float]
+    floor: float = 0.0
+
+
+def shape(epochs: Sequence[int], peak_epoch: float) -> list[Feature]:
+    """What makes the shape of a very large batch's curve; empty where the evaluations are too few to see it.
+
+    With the stall those evaluations between `STALL` times the epoch of the peak rate:
+
+    rise        mean of the stall minus mean of what comes before it
+    climb       final value minus mean of the stall
+    unrest      ln of the root mean square second difference within the stall. A curve that grows smoothly has little;
+                one value of it, from m differences, spreads by at least 1 / sqrt(2 m), that of a logarithm of a
+                standard deviation
+    """
+    low, high = (share * peak_epoch for share in STALL)
+    before = [epoch for epoch in epochs if epoch <= low]
+    stall = [epoch for epoch in epochs if low < epoch <= high]
+    if len(before) < 2 or len(stall) < 5 or epochs[-1] <= high:
+        return []
+
+    def mean(curve: Curve, over: Sequence[int]) -> float:
+        return statistics.fmean(curve[epoch] for epoch in over)
+
+    def unrest(curve: Curve) -> float:
+        y = [curve[epoch] for epoch in stall]
+        squares = [(a - 2 * b + c) ** 2 for a, b, c in zip(y, y[1:], y[2:])]
+        return math.log(max(statistics.fmean(squares), 1e-12)) / 2
+
+    return [
+        Feature("rise to the stall", lambda curve: mean(curve, stall) - mean(curve, before)),
+        Feature("climb from the stall to the end", lambda curve: curve[epochs[-1]] - mean(curve, stall)),
+        Feature("unrest in the stall", unrest, 1 / math.sqrt(2 * (len(stall) - 2))),
+    ]
+
+
+def unlike_shape(curve: Curve, reference: Reference, level: float) -> Iterator[Finding]:
+    curves = reference.curves("top-1")
+    epochs = sorted(set.intersection(*map(set, curves)))
+    for feature in shape(epochs, reference.peak_epoch) if reference.peak_epoch else ():
+        expected = bands.predicted([feature.of(known) for known in curves], level, feature.floor)
+        if feature.of(curve) not in expected:
+            yield Finding("shape", f"{feature.name} of the top-1", epochs[-1], feature.of(curve), expected)
+
+
+# ---- time to target -----------------------------------------------------------------------------------------------
+
+
+def off_time(run: Run, reference: Reference, level: float) -> Iterator[Finding]:
+    target = TARGET * statistics.fmean(known.accuracy[max(known.accuracy)] for known in reference.runs)
+    last = max(run.accuracy)
+    yield from _late(run, reference, level, target, last, "epochs", {})
+    same = {known.hardware for known in (run, *reference.runs)}
+    if len(same) == 1 and None not in same and all(known.seconds for known in (run, *reference.runs)):
+        yield from _late(run, reference, level, target, last, "seconds", run.seconds)
+
+
+def _late(run: Run, reference: Reference, level: float, target: float, last: int, unit: str, clock: Curve):
+    known = [reached(one.accuracy, target, one.seconds if clock else None) for one in reference.runs]
+    if None in known:
+        return
+    epochs = sorted(run.accuracy)
+    step = epochs[-1] - epochs[-2] if epochs[1:] else 1
+    floor = 0.1 * step if not clock else 0.0  # what a straight line between two evaluations can be off by
+    expected, found = bands.predicted(known, level, floor), reached(run.accuracy, target, clock or None)
+    value = math.inf if found is None else found
+    if value not in expected:
+        yield Finding("time", f"{unit} to {target:.2f} % top-1", last, value, expected)
+
+
+def reached(accuracy: Curve, target: float, clock: Curve | None = None) -> float | None:
+    """When the accuracy first is `target`, by straight lines between evaluations: epochs, or seconds by `clock`."""
+    before = None
+    for epoch in sorted(accuracy):
+        at = clock[epoch] if clock else float(epoch)
+        if accuracy[epoch] >= target:
+            if before is None:
+                return at
+            share = (target - before[1]) / (accuracy[epoch] - before[1])
+            return before[0] + share * (at - before[0])
+        before = at, accuracy[epoch]
+    return None
