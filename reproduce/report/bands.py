@@ -15,6 +15,7 @@ by the number K of epochs (Bonferroni) makes the band simultaneous: a run of the
 probability of at most `level`, whatever the dependence between epochs. The 1/n is the uncertainty of the mean.
 """
 
+import functools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -129,9 +130,14 @@ def misfit_range(band: Band, level: float) -> Interval:
     `DRAWS` times, n + 1 curves are drawn from the model (`draws`) and the last is held against the band of the others.
     The lower end catches what lies on the mean of the runs, as no run does.
     """
-    z = draws(band.n + 1, len(band.epochs), band.rho, DRAWS)
+    return _misfit_range(band.n, len(band.epochs), round(band.rho, 2), level)
+
+
+@functools.cache
+def _misfit_range(n: int, epochs: int, rho: float, level: float) -> Interval:
+    z = draws(n + 1, epochs, rho, DRAWS)
     known, further = z[:, :-1], z[:, -1]
-    scores = (further - known.mean(1)) / (pooled_sd(known) * math.sqrt(1 + 1 / band.n))
+    scores = (further - known.mean(1)) / (pooled_sd(known) * math.sqrt(1 + 1 / n))
     low, high = np.quantile((scores**2).mean(-1), [level / 2, 1 - level / 2])
     return Interval(float(low), float(high))
 
