@@ -55,7 +55,7 @@ def images(update: int, workers: int, local: int, size: int, classes: int) -> tu
 
 
 def first_steps(device: str = "cpu", lars: str = "auto") -> list[dict]:
-    """Per update: mean loss, norm of the mean gradient, and per tensor its distance from the start as [norm, projection].
+    """Per update: mean loss, norm of the mean gradient, and per tensor how far it has moved as [norm, projection].
 
     The projection is on fixed signs, so a change of direction shows as well as one of length. The last entry also has
     the norms of the running statistics that evaluate. Two passes per update, of two workers each.

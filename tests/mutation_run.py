@@ -31,7 +31,8 @@ NONE = "none"
 def run(name: str, data: Path, out: Path, config: Path = CONFIG, seed: int = SEED) -> None:
     """Train with mutation `name`; a run that diverges leaves an aborted log."""
     with nullcontext() if name == NONE else named(name).applied():
-        train.main([str(config), "--seed", str(seed), "--data", str(data), "--out", str(folder(out, name)), "--restart"])
+        where = ["--data", str(data), "--out", str(folder(out, name))]
+        train.main([str(config), "--seed", str(seed), *where, "--restart"])
 
 
 def folder(out: Path, name: str) -> Path:

@@ -115,7 +115,7 @@ MUTATIONS = (
     Mutation("LARS on batch norm", lambda: preset(skips_bn_and_bias=False)),
     Mutation("convention B instead of A", lambda: preset(convention="B")),
     Mutation("label smoothing off", lambda: smoothing(lambda trainer: 0.0)),
-    Mutation("smoothing by PyTorch's convention", lambda: smoothing(lambda t: t.config.optimizer.label_smoothing), False),
+    Mutation("smoothing of PyTorch's form", lambda: smoothing(lambda t: t.config.optimizer.label_smoothing), False),
     Mutation("trust coefficient 0.001", lambda: constants(eta=0.001), False),
     Mutation("decay in the ratio left out", lambda: constants(ratio_decay=0.0), False),
     Mutation("no warm-up", lambda: schedule("_warmup_at", lambda warmup, s, i: 1.0), False),

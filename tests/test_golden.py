@@ -1,4 +1,4 @@
-"""The first updates of the quick regression's recipe are the stored ones, to a stated tolerance, on each device type."""
+"""The first updates of the quick regression's recipe are the stored ones, to a stated tolerance, on each device."""
 
 import copy
 

@@ -5,10 +5,12 @@ epochs correlated as rho^distance (AR(1)). sigma depends on the epoch: very larg
 while the rate is near its peak and by a tenth of one at the end.
 
 Spread. A standard deviation of 4 or 5 values is itself off by a third. s_e^2 is therefore the mean of the sample
-variances of epoch e and its `WINDOW` neighbours on either side, or the epoch's own where that is larger, so that a
-calm neighbourhood does not narrow a rough epoch. Pooling m epochs gives, by Bartlett's formula for correlated
-squares, df_e = (n - 1) m^2 / sum over their pairs (a, b) of rho^(2 |a - b|) degrees of freedom: (n - 1) m where epochs are
-independent, n - 1 where they move as one. rho is the lag-1 autocorrelation of the standardised residuals.
+variances of epoch e and of its `WINDOW` neighbours on either side, or the epoch's own where that is larger, so that a
+calm neighbourhood does not narrow a rough epoch. A neighbour whose variance differs by far more than chance (Fisher's F
+at `ALIKE`) is not pooled: the loss of a first epoch can spread by a tenth of the next one's. Pooling m epochs gives, by
+Bartlett's formula for correlated squares, df_e = (n - 1) m^2 / sum over their pairs (a, b) of rho^(2 |a - b|) degrees
+of freedom: (n - 1) m where epochs are independent, n - 1 where they move as one. rho is the lag-1 autocorrelation of
+the standardised residuals.
 
 Band. A prediction interval for one further run: mean_e +- t(1 - level / 2K, df_e) s_e sqrt(1 + 1/n). Dividing the level
 by the number K of epochs (Bonferroni) makes the band simultaneous: a run of the same recipe leaves it anywhere with a
@@ -26,6 +28,7 @@ import numpy as np
 from reproduce.report import student
 
 WINDOW = 1  # neighbours on either side whose variances are pooled
+ALIKE = 0.999  # two-sided; at 0.95 chance would often isolate an epoch with a small variance, and its band fail
 FLOOR = 1e-4  # of the mean's size: the spread is never taken for less, since machines round differently
 FEWEST = 3  # runs below which no spread is estimated
 DRAWS, DRAWS_SEED = 4000, 1903
@@ -81,17 +84,27 @@ def band(curves: Sequence[Curve]) -> Band:
         raise ValueError(f"{len(curves)} curves with {len(epochs)} epochs in common: needs {FEWEST}, and 1")
     values = np.array([[curve[epoch] for epoch in epochs] for curve in curves], float)
     mean = values.mean(0)
-    sd = np.maximum(pooled_sd(values), FLOOR * np.abs(mean) + 1e-12)
+    pooled, members = pooled_sd(values)
+    sd = np.maximum(pooled, FLOOR * np.abs(mean) + 1e-12)
     rho = autocorrelation((values - mean) / sd)
-    freedom = degrees_of_freedom(len(curves), len(epochs), rho)
+    freedom = degrees_of_freedom(len(curves), members, rho)
     return Band(tuple(epochs), *(tuple(row.tolist()) for row in (mean, sd, freedom)), len(curves), rho)
 
 
-def pooled_sd(values: np.ndarray) -> np.ndarray:
-    """[..., runs, epochs] -> [..., epochs]: the larger of an epoch's own and its neighbourhood's spread."""
+def pooled_sd(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The spread [..., epochs] of [..., runs, epochs], and which neighbours it is from, bool [..., epochs, neighbours].
+
+    The neighbours are the epochs from -WINDOW to +WINDOW, with the epoch itself in the middle.
+    """
+    n, epochs = values.shape[-2:]
     own = values.var(-2, ddof=1)
-    pooled = np.stack([own[..., _window(i, own.shape[-1])].mean(-1) for i in range(own.shape[-1])], -1)
-    return np.sqrt(np.maximum(own, pooled))
+    beyond = np.full((*own.shape[:-1], WINDOW), np.nan)
+    padded = np.concatenate([beyond, own, beyond], -1)
+    near = np.stack([padded[..., i : i + epochs] for i in range(2 * WINDOW + 1)], -1)
+    limit = student.f_quantile((1 + ALIKE) / 2, n - 1, n - 1)
+    alike = (near <= limit * own[..., None]) & (own[..., None] <= limit * near)  # False where there is no neighbour
+    mean = np.where(alike, near, 0.0).sum(-1) / alike.sum(-1)
+    return np.sqrt(np.maximum(own, mean)), alike
 
 
 def autocorrelation(residuals: np.ndarray) -> float:
@@ -101,18 +114,13 @@ def autocorrelation(residuals: np.ndarray) -> float:
     return min(max(lagged / total, 0.0), 0.99) if total > 0 else 0.0
 
 
-def degrees_of_freedom(n: int, epochs: int, rho: float) -> np.ndarray:
-    """[epochs]: of the pooled variances."""
+def degrees_of_freedom(n: int, members: np.ndarray, rho: float) -> np.ndarray:
+    """[epochs]: of the variances pooled over `members` bool [epochs, neighbours]."""
     found = []
-    for i in range(epochs):
-        members = np.arange(epochs)[_window(i, epochs)]
-        pairs = rho ** (2.0 * np.abs(members[:, None] - members))
-        found.append((n - 1) * len(members) ** 2 / pairs.sum())
+    for places in map(np.flatnonzero, members):
+        pairs = rho ** (2.0 * np.abs(places[:, None] - places))
+        found.append((n - 1) * len(places) ** 2 / pairs.sum())
     return np.array(found)
-
-
-def _window(i: int, count: int) -> slice:
-    return slice(max(0, i - WINDOW), min(count, i + WINDOW + 1))
 
 
 def misfit(band: Band, curve: Curve) -> float:
@@ -137,7 +145,7 @@ def misfit_range(band: Band, level: float) -> Interval:
 def _misfit_range(n: int, epochs: int, rho: float, level: float) -> Interval:
     z = draws(n + 1, epochs, rho, DRAWS)
     known, further = z[:, :-1], z[:, -1]
-    scores = (further - known.mean(1)) / (pooled_sd(known) * math.sqrt(1 + 1 / n))
+    scores = (further - known.mean(1)) / (pooled_sd(known)[0] * math.sqrt(1 + 1 / n))
     low, high = np.quantile((scores**2).mean(-1), [level / 2, 1 - level / 2])
     return Interval(float(low), float(high))
 

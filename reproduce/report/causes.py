@@ -34,8 +34,8 @@ class Cause:
 
 CAUSES = (
     Cause(("band",), "train loss", START, "above",
-          "initial weights, the scaling of the input (mean and deviation are on the 0-255 scale), momentum missing in the "
-          "warm-up, a gradient averaged twice", "tests/mutations.py: no momentum in warm-up"),
+          "initial weights, the scaling of the input (mean and deviation are on the 0-255 scale), momentum missing in "
+          "the warm-up, a gradient averaged twice", "tests/mutations.py: no momentum in warm-up"),
     Cause(("band",), "train loss", START, "below",
           "warm-up missing or shorter, the momentum convention (A, B or C of engine/lars/formulas.py), the rate",
           "noahgolmant/pytorch-lars 1; tests/mutations.py: convention B"),
@@ -43,21 +43,21 @@ CAUSES = (
           "label smoothing off or by another convention, augmentation left out: both lower the loss itself",
           "tests/mutations.py: label smoothing off, augmentation left out"),
     Cause(("band",), "train loss", None, "above",
-          "who takes a trust ratio (batch norm and biases must not), the trust coefficient, the sign and schedule of the "
-          "weight decay, gradients that are loss-scaled or summed when their norms are taken",
+          "who takes a trust ratio (batch norm and biases must not), the trust coefficient, the sign and schedule of "
+          "the weight decay, gradients that are loss-scaled or summed when their norms are taken",
           "NVIDIA/apex 1030; apache/mxnet 15102; tests/mutations.py: sign of decay"),
     Cause(("band",), "top-1", START, "below",
-          "batch-norm statistics at evaluation, or first epochs that only look bad: under 10 % is normal for very large "
-          "batches, so hold it against the band before giving up", "NUS-HPC-AI-Lab/LARS-ImageNet-PyTorch 2"),
+          "batch-norm statistics at evaluation, or first epochs that only look bad: under 10 % is normal for very "
+          "large batches, so hold it against the band before giving up", "NUS-HPC-AI-Lab/LARS-ImageNet-PyTorch 2"),
     Cause(("band", "shape"), "top-1", PEAK, "above",
           "weight decay or label smoothing off, a smaller batch or peak rate than stated: the accuracy stalls too high",
           "mlcommons/training_policies 177, 196"),
     Cause(("band", "shape"), "top-1", PEAK, "below",
-          "the rate or momentum is too high for this form of LARS: check the convention, the trust coefficient and that "
-          "the norms are of mean gradients", "mlcommons/training_policies 272, 296"),
+          "the rate or momentum is too high for this form of LARS: check the convention, the trust coefficient and "
+          "that the norms are of mean gradients", "mlcommons/training_policies 272, 296"),
     Cause(("band",), "top-1", DECAY, None,
-          "the decay of the rate: its power, its length in updates (not epochs), a scheduler that a resumed run set back",
-          "open_clip 141; xmodaler 15"),
+          "the decay of the rate: its power, its length in updates (not epochs), a scheduler that a resumed run set "
+          "back", "open_clip 141; xmodaler 15"),
     Cause(("band", "final"), "top-1", END, "below",
           "batch-norm statistics at evaluation (rank 0's instead of the mean), the validation resize and its filter, "
           "images repeated to fill the last batch, the un-augmented last epochs",
@@ -80,7 +80,7 @@ CAUSES = (
 
 
 def phase(finding: Finding, last_epoch: int, peak_epoch: float | None) -> str:
-    """Where in a run a finding lies: the first tenth, up to a little behind the peak rate, the decay, the last tenth."""
+    """Where in a run a finding lies: its first tenth, until a little after the peak rate, the decay, its last tenth."""
     if finding.test == "shape":
         return PEAK
     share, peak = finding.epoch / last_epoch, (peak_epoch or 0) / last_epoch

@@ -51,7 +51,8 @@ def report(log: RunLog, outcome: Comparison, reference: Reference | None) -> str
     """A line for a run; for one outside, also a line per test that failed and the likely causes."""
     lines = [f"{log.path}: {outcome.verdict}"]
     if outcome.findings:
-        lines[0] = f"{log.path}: outside: {len(outcome.findings)} test(s) failed against {len(reference.runs)} stored runs"
+        failed = f"{len(outcome.findings)} test(s) failed against {len(reference.runs)} stored runs"
+        lines[0] = f"{log.path}: outside: {failed}"
         lines += [f"  {finding}" for finding in outcome.findings]
         last = log.config["recipe"]["schedule"]["epochs"]
         for cause in likely(outcome.findings, last, reference.peak_epoch):

@@ -36,7 +36,7 @@ def logs_in(place: Path) -> list[Path]:
     Raises `LogError` if there is none.
     """
     try:
-        found = [place] if place.is_file() else sorted(place.rglob("result_*.txt"), key=lambda p: (p.parent, len(p.name), p))
+        found = [place] if place.is_file() else sorted(place.rglob("result_*.txt"), key=_in_order)
     except OSError as error:
         raise LogError(f"{place}: not readable: {error.strerror}: check its permissions") from None
     if not found:
@@ -45,13 +45,17 @@ def logs_in(place: Path) -> list[Path]:
     return found
 
 
+def _in_order(path: Path) -> tuple:
+    return path.parent, len(path.name), path.name  # result_10 after result_9
+
+
 def references(folder: Path = PUBLISHED) -> dict[Key, Reference]:
     """The stored curves under `folder`, by recipe and device type; logs that are not complete are passed over.
 
     Elapsed times are not kept: those of published runs are of shared machines.
     """
     groups: dict[Key, list[tuple[RunLog, Run]]] = defaultdict(list)
-    for path in sorted(folder.rglob("result_*.txt")):
+    for path in sorted(folder.rglob("result_*.txt"), key=_in_order):
         log = read_log(path)
         if log.complete:
             run = run_of(log)

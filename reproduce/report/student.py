@@ -1,11 +1,13 @@
-"""Student's t distribution without SciPy: probability and quantile.
+"""Student's t and Fisher's F distributions without SciPy.
 
 P(T <= t) with `df` degrees of freedom is 1 - I_x(df / 2, 1 / 2) / 2 for t >= 0 and x = df / (df + t^2), where I is the
 regularised incomplete beta function, here by its continued fraction (Numerical Recipes, 6.4). `df` need not be whole.
+F with d1 and d2: P(F <= f) = I_x(d1 / 2, d2 / 2) at x = d1 f / (d1 f + d2).
 """
 
 import functools
 import math
+from collections.abc import Callable
 
 TINY = 1e-300
 
@@ -23,12 +25,23 @@ def quantile(p: float, df: float) -> float:
         raise ValueError(f"no quantile at p = {p}, df = {df}: needs 0 < p < 1 and df > 0")
     if p < 0.5:
         return -quantile(1 - p, df)
+    return _inverse(lambda t: probability(t, df), p)
+
+
+@functools.cache
+def f_quantile(p: float, d1: float, d2: float) -> float:
+    """The f with P(F <= f) = p, for 0 < p < 1."""
+    return _inverse(lambda f: incomplete_beta(d1 / 2, d2 / 2, d1 * f / (d1 * f + d2)), p)
+
+
+def _inverse(rising: Callable[[float], float], p: float) -> float:
+    """The x >= 0 where `rising` is p, by bisection."""
     low, high = 0.0, 1.0
-    while probability(high, df) < p:
+    while rising(high) < p:
         low, high = high, 2 * high
     while high - low > 1e-12 * high:
         middle = (low + high) / 2
-        low, high = (middle, high) if probability(middle, df) < p else (low, middle)
+        low, high = (middle, high) if rising(middle) < p else (low, middle)
     return (low + high) / 2
 
 
