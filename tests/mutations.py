@@ -121,7 +121,7 @@ MUTATIONS = (
     Mutation("no warm-up", lambda: schedule("_warmup_at", lambda warmup, s, i: 1.0), False),
     Mutation("no momentum in warm-up", lambda: schedule("momentum", no_momentum_in_warmup), False),
     Mutation("momentum forgotten after each update", forgotten_momentum, False),
-    Mutation("rate decays linearly", lambda: schedule("decay_at", linear)),
+    Mutation("rate decays linearly", lambda: schedule("decay_at", linear), False),
     Mutation("global batch-norm statistics", global_statistics, False),
     Mutation("gradient summed, not averaged", lambda: gradients_times(800.0), False),
     Mutation("gradient averaged twice over the workers", lambda: gradients_times(1 / 20), False),

@@ -115,7 +115,16 @@ def test_phases_of_a_run():
 @pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: cause.seen)
 def test_every_cause_can_be_named(cause):
     epochs = {START: 1, PEAK: 30, DECAY: 70, END: 90, None: 90}
-    value = {"below": 0.0, "above": 3.0, None: 3.0}[cause.side]
-    one = Finding(cause.tests[-1], cause.quantity, epochs[cause.phase], value, Interval(1, 2))
+    one = Finding(cause.tests[0], cause.quantity, epochs[cause.phase], 3.0, Interval(1, 2), lies=cause.side)
     assert cause in likely([one], 90, 36.0)
     assert len(likely([one] * 9, 90, 36.0)) <= 4
+
+
+def test_a_likely_cause_is_of_the_side_and_phase():
+    def first(test, quantity, epoch, lies):
+        return likely([Finding(test, quantity, epoch, 3.0, Interval(1, 2), lies=lies)], 90, 36.0)[0].look_at
+
+    assert first("band", "train loss", 2, "above").startswith("initial weights, the scaling of the input")
+    assert first("misfit", "mean squared deviation of the train loss", 30, "below").startswith("label smoothing off")
+    assert first("band", "top-1", 30, "above").startswith("weight decay or label smoothing off")
+    assert first("final", "top-1", 90, "below").startswith("batch-norm statistics at evaluation")

@@ -14,7 +14,7 @@ START, PEAK, DECAY, END = "start", "peak", "decay", "end"
 
 @dataclass(frozen=True)
 class Cause:
-    """`tests` and `quantity`: of the finding. `phase`: one of the four, or None. `side`: "below" | "above" | None."""
+    """`tests` and part of the `quantity` of a finding; its `phase`, one of the four, and its `side`; None: any."""
 
     tests: tuple[str, ...]
     quantity: str
@@ -33,36 +33,36 @@ class Cause:
 
 
 CAUSES = (
-    Cause(("band",), "train loss", START, "above",
+    Cause(("band", "misfit"), "train loss", START, "above",
           "initial weights, the scaling of the input (mean and deviation are on the 0-255 scale), momentum missing in "
           "the warm-up, a gradient averaged twice", "tests/mutations.py: no momentum in warm-up"),
-    Cause(("band",), "train loss", START, "below",
+    Cause(("band", "misfit"), "train loss", START, "below",
           "warm-up missing or shorter, the momentum convention (A, B or C of engine/lars/formulas.py), the rate",
           "noahgolmant/pytorch-lars 1; tests/mutations.py: convention B"),
-    Cause(("band",), "train loss", None, "below",
+    Cause(("band", "misfit"), "train loss", None, "below",
           "label smoothing off or by another convention, augmentation left out: both lower the loss itself",
           "tests/mutations.py: label smoothing off, augmentation left out"),
-    Cause(("band",), "train loss", None, "above",
+    Cause(("band", "misfit"), "train loss", None, "above",
           "who takes a trust ratio (batch norm and biases must not), the trust coefficient, the sign and schedule of "
           "the weight decay, gradients that are loss-scaled or summed when their norms are taken",
           "NVIDIA/apex 1030; apache/mxnet 15102; tests/mutations.py: sign of decay"),
-    Cause(("band",), "top-1", START, "below",
+    Cause(("band", "misfit"), "top-1", START, "below",
           "batch-norm statistics at evaluation, or first epochs that only look bad: under 10 % is normal for very "
           "large batches, so hold it against the band before giving up", "NUS-HPC-AI-Lab/LARS-ImageNet-PyTorch 2"),
-    Cause(("band", "shape"), "top-1", PEAK, "above",
+    Cause(("band", "misfit", "shape"), "top-1", PEAK, "above",
           "weight decay or label smoothing off, a smaller batch or peak rate than stated: the accuracy stalls too high",
           "mlcommons/training_policies 177, 196"),
-    Cause(("band", "shape"), "top-1", PEAK, "below",
+    Cause(("band", "misfit", "shape"), "top-1", PEAK, "below",
           "the rate or momentum is too high for this form of LARS: check the convention, the trust coefficient and "
           "that the norms are of mean gradients", "mlcommons/training_policies 272, 296"),
-    Cause(("band",), "top-1", DECAY, None,
+    Cause(("band", "misfit"), "top-1", DECAY, None,
           "the decay of the rate: its power, its length in updates (not epochs), a scheduler that a resumed run set "
           "back", "open_clip 141; xmodaler 15"),
-    Cause(("band", "final"), "top-1", END, "below",
+    Cause(("band", "misfit", "final"), "top-1", END, "below",
           "batch-norm statistics at evaluation (rank 0's instead of the mean), the validation resize and its filter, "
           "images repeated to fill the last batch, the un-augmented last epochs",
           "mlcommons/training 289; NVIDIA/DALI 1507; pytorch/vision 4559"),
-    Cause(("band", "final"), "top-1", END, "above",
+    Cause(("band", "misfit", "final"), "top-1", END, "above",
           "validation images in the training set, another image size at evaluation, more epochs without augmentation",
           "figures/public/README.md: the tail without augmentation"),
     Cause(("time",), "epochs", None, "above", "the decay of the rate begins late or ends high", "pytorch/vision 5593"),
@@ -70,10 +70,11 @@ CAUSES = (
           "reference convergence points: the larger the batch, the more epochs"),
     Cause(("time",), "seconds", None, None, "another load on the machine, another number of processes or threads",
           "figures/measured/README.md"),
-    Cause(("misfit", "shape"), "", None, "below",
-          "a curve smoother or nearer to the mean than single runs are: averaged or smoothed, or of another recipe",
-          "tests/test_comparator.py"),
-    Cause(("misfit", "shape"), "", None, "above",
+    Cause(("misfit",), "", None, "smooth",
+          "a curve nearer to the mean than single runs are: averaged over runs, or smoothed", "tests/foreign.py"),
+    Cause(("shape",), "unrest", None, "below",
+          "a curve smoother than single runs are: averaged, smoothed, or of a smaller batch", "tests/foreign.py"),
+    Cause(("band", "misfit", "shape"), "", None, None,
           "a small difference everywhere: data order, augmentation, precision, or another recipe under the same name",
           "NVIDIA/DALI 400, 1567"),
 )  # fmt: skip

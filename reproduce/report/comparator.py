@@ -74,7 +74,11 @@ class Reference:
 
 @dataclass(frozen=True)
 class Finding:
-    """A test that a run failed: the first `epoch` where it did (the last one, for tests of the whole curve)."""
+    """A test that a run failed.
+
+    `epoch`: the first one outside, the farthest from the mean, or, for tests of the whole curve, the last. `lies`:
+    where the curve is, "below", "above" or, nearer to the mean than any run, "smooth".
+    """
 
     test: str
     quantity: str
@@ -82,10 +86,11 @@ class Finding:
     value: float
     expected: Interval
     more: str = ""
+    lies: str | None = None  # None: as `value` to `expected`
 
     @property
     def side(self) -> str:
-        return "below" if self.value < self.expected.low else "above"
+        return self.lies or ("below" if self.value < self.expected.low else "above")
 
     def __str__(self) -> str:
         unit = UNITS.get(self.quantity, "")
@@ -151,9 +156,7 @@ def failures(run: Run, reference: Reference, level: float) -> Iterator[Finding]:
     for quantity in quantities(reference):
         known, curve = bands.band(reference.curves(quantity)), curve_of(run, quantity)
         yield from outside_band(quantity, known, curve, level)
-        score, expected, last = bands.misfit(known, curve), bands.misfit_range(known, level), known.epochs[-1]
-        if score not in expected:
-            yield Finding("misfit", f"mean squared deviation of the {quantity}", last, score, expected)
+        yield from off_everywhere(quantity, known, curve, level)
     if "top-1" in quantities(reference):
         last = max(reference.runs[0].accuracy)
         expected = bands.band(reference.curves("top-1")).interval(last, level, simultaneous=False)
@@ -168,6 +171,21 @@ def outside_band(quantity: str, known: Band, curve: Curve, level: float) -> Iter
     if out:
         more = f"; outside at {len(out)} of {len(known.epochs)} epochs"
         yield Finding("band", quantity, out[0], curve[out[0]], known.interval(out[0], level), more)
+
+
+def off_everywhere(quantity: str, known: Band, curve: Curve, level: float) -> Iterator[Finding]:
+    score, expected = bands.misfit(known, curve), bands.misfit_range(known, level)
+    if score in expected:
+        return
+    name = f"mean squared deviation of the {quantity}"
+    if score < expected.low:
+        more = "; no single run lies so near the mean"
+        yield Finding("misfit", name, known.epochs[-1], score, expected, more, "smooth")
+        return
+    farthest, epoch = max(zip(known.scores(curve), known.epochs), key=lambda pair: abs(pair[0]))
+    unit, lies = UNITS[quantity], "below" if farthest < 0 else "above"
+    more = f"; farthest at epoch {epoch}: {curve[epoch]:.4g}{unit}, band {known.interval(epoch, level)}{unit}"
+    yield Finding("misfit", name, epoch, score, expected, more, lies)
 
 
 # ---- stall and climb ----------------------------------------------------------------------------------------------
