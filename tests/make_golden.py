@@ -31,8 +31,8 @@ CONFIG = "paper_configs/quick/regression_b160_w4.toml"
 OVERRIDES = ["batch.local_batch=8", "data.train_images=320", 'precision.compute="fp32"']
 SEED, FIRST = 1, 3
 # Rounding differs between processors and versions of torch: convolutions without vector instructions, or by another
-# library, gave up to 1.0e-4. The mildest of tests/mutations.py that shows here, epsilon 1e-3, gives 8e-3.
-TOLERANCE = 1e-3
+# library, gave up to 1e-4. The mildest of tests/mutations.py that shows here, epsilon 1e-3, gives 4e-3.
+TOLERANCE = 5e-4
 
 
 def path(device: str) -> Path:

@@ -24,7 +24,7 @@ from reproduce.report.check import checked  # noqa: E402
 from reproduce.report.comparator import LEVEL  # noqa: E402
 
 CONFIG = ROOT / "paper_configs/quick/regression_b160_w4.toml"
-SEED = 11  # none of the stored ones
+SEED = 1  # a stored one, so that the first epoch is held against that very run
 NONE = "none"
 
 

@@ -54,16 +54,28 @@ def test_each_published_run_is_within_the_band_of_the_others(capsys):
 def test_a_run_outside_exits_1_with_epoch_value_band_and_likely_causes(tmp_path, capsys):
     code, out = says(capsys, changed(tmp_path, with_loss(4, 0.5)))
     assert code == 1
-    assert re.search(r"result_7.txt: outside: \d test\(s\) failed against 7 stored runs", out)
+    assert re.search(r"result_7.txt: outside: \d test\(s\) failed\n", out)
     assert re.search(r"train loss at epoch 4: 1\.\d+, expected 1\.\d+ to 1\.\d+; outside at 1 of 6 epochs \(b", out)
     assert "look at: who takes a trust ratio (batch norm and biases must not)" in out
     assert out.endswith("1 run(s): 1 compared, 1 outside\n")
 
 
+def test_the_same_seed_must_begin_in_the_same_way(tmp_path, capsys):
+    """By a tenth of the spread between seeds: 0.0004 here, of which rounding takes 0.00003."""
+    assert says(capsys, changed(tmp_path / "rounded", with_loss(1, 0.0001)))[0] == 0
+    code, out = says(capsys, changed(tmp_path / "other", with_loss(1, 0.001)))
+    assert code == 1 and re.search(r"train loss at epoch 1: 2.29\d+, expected 2.\d+ to 2.\d+ \(same seed\)", out)
+    assert "look at: the momentum convention" in out
+    def of_seed_70(text: str) -> str:
+        return with_loss(1, 0.001)(text).replace('"key": "seed", "value": 7', '"key": "seed", "value": 70')
+
+    assert says(capsys, changed(tmp_path / "seed", of_seed_70))[0] == 0
+
+
 def test_a_file_can_be_named_and_the_level_chosen(tmp_path, capsys):
     place = changed(tmp_path, with_loss(4, 0.12)) / f"logs/{NAME}/result_7.txt"
     assert says(capsys, place, "--level", "1e-9")[0] == 0
-    assert says(capsys, place, "--level", "0.5")[0] == 1
+    assert says(capsys, place, "--level", "0.9")[0] == 1
 
 
 def test_a_run_without_stored_curves_fails_only_when_strict(tmp_path, capsys):

@@ -47,7 +47,7 @@ class Interval:
         return self.low <= value <= self.high  # False for NaN
 
     def __str__(self) -> str:
-        return f"{self.low:.4g} to {self.high:.4g}"
+        return f"{self.low:.5g} to {self.high:.5g}"
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,9 @@ class Cause:
 
 
 CAUSES = (
+    Cause(("same seed",), "train loss", START, None,
+          "the momentum convention, who takes a trust ratio, the sign and schedule of the weight decay, the warm-up: "
+          "with the same seed nothing but rounding may differ", "tests/mutations.py: convention B, LARS on batch norm"),
     Cause(("band", "misfit"), "train loss", START, "above",
           "initial weights, the scaling of the input (mean and deviation are on the 0-255 scale), momentum missing in "
           "the warm-up, a gradient averaged twice", "tests/mutations.py: no momentum in warm-up"),

@@ -19,7 +19,6 @@ from reproduce.report.comparator import LEVEL, Comparison, Reference, compare
 from reproduce.report.verdict import Verdict
 
 EXIT_OUTSIDE = 1
-BEST = 5  # stored runs that a recipe should have
 
 
 def checked(path: Path, references: dict[stored.Key, Reference], level: float) -> tuple[RunLog, Comparison, Reference]:
@@ -31,7 +30,6 @@ def checked(path: Path, references: dict[stored.Key, Reference], level: float) -
     reference = references.get((run.facts.recipe, run.facts.device))
     if reference is None:
         return log, Comparison(unknown(run.facts, log.config["name"], references)), None
-    reference = stored.without(reference, run)
     return log, compare(run, reference, level), reference
 
 
@@ -51,14 +49,11 @@ def report(log: RunLog, outcome: Comparison, reference: Reference | None) -> str
     """A line for a run; for one outside, also a line per test that failed and the likely causes."""
     lines = [f"{log.path}: {outcome.verdict}"]
     if outcome.findings:
-        failed = f"{len(outcome.findings)} test(s) failed against {len(reference.runs)} stored runs"
-        lines[0] = f"{log.path}: outside: {failed}"
+        lines[0] = f"{log.path}: outside: {len(outcome.findings)} test(s) failed"
         lines += [f"  {finding}" for finding in outcome.findings]
         last = log.config["recipe"]["schedule"]["epochs"]
         for cause in likely(outcome.findings, last, reference.peak_epoch):
             lines.append(f"  look at: {cause.look_at} [{cause.seen}]")
-    elif reference and len(reference.runs) < BEST:
-        lines[0] += f" (few: {BEST} stored runs make a better band)"
     return "\n".join(lines)
 
 

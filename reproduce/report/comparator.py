@@ -3,13 +3,17 @@
 First what needs no statistics: another batch, recipe, data set or device is `not comparable`, a curve with holes is
 `missing`. Then these tests, each at `LEVEL`; a run is `reproduced` if it passes all that its reference allows:
 
+same seed    the first epoch's loss is that of the known run with the same seed, within `TWIN` of the spread between
+             seeds. All that differs is rounding, and one epoch has not yet blown it up: measured 0.01 of the spread
+             between one process and two, and between single and bf16 precision
 band         no epoch lies outside the simultaneous prediction band; accuracy, and training loss where it is logged
 misfit       the mean squared distance from the runs' mean is that of a single run; accuracy and loss
 final        the last evaluation lies in its own prediction interval
 shape        the accuracy stalls and falls back while the rate is near its peak, and climbs as it decays: see `shape`
 time         the epochs to `TARGET` of the final accuracy; seconds too, but only on the very same hardware
 
-`bands` states the model and the formulas. There are at most ten tests, so a run of the same recipe fails one by chance
+A known run with the seed of the run is left out of everything else, since no band holds for what is not independent.
+`bands` states the model and the formulas. There are at most ten tests by chance, so a run of the same recipe fails one
 with a probability of at most 10 x LEVEL = 5 % (union bound). The other way round there is no guarantee: with five runs
 that spread by points, what differs by less than that spread passes.
 """
@@ -17,7 +21,7 @@ that spread by points, what differs by less than that spread passes.
 import math
 import statistics
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from reproduce.report import bands
 from reproduce.report.bands import FEWEST, Band, Curve, Interval
@@ -25,6 +29,7 @@ from reproduce.report.verdict import Verdict
 
 LEVEL = 0.005
 TARGET = 0.98
+TWIN = 0.1
 STALL = (0.5, 1.45)  # of the epoch of the peak rate: above half the peak before it, about as much after it
 UNITS = {"top-1": " %", "train loss": ""}
 
@@ -57,6 +62,7 @@ class Run:
     facts: Facts = Facts()
     seconds: Curve | None = None
     hardware: str | None = None
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -94,8 +100,8 @@ class Finding:
 
     def __str__(self) -> str:
         unit = UNITS.get(self.quantity, "")
-        place = f" at epoch {self.epoch}" if self.test in ("band", "final") else ""
-        value, expected = f"{self.value:.4g}{unit}", f"{self.expected}{unit}"
+        place = f" at epoch {self.epoch}" if self.test in ("same seed", "band", "final") else ""
+        value, expected = f"{self.value:.5g}{unit}", f"{self.expected}{unit}"
         return f"{self.quantity}{place}: {value}, expected {expected}{self.more} ({self.test})"
 
 
@@ -116,18 +122,41 @@ def compare(run: Run | None, reference: Reference, level: float = LEVEL) -> Comp
     differences = run.facts.differences(reference.facts)
     if differences:
         return Comparison(Verdict("not comparable", "; ".join(differences)))
-    if len(reference.runs) < FEWEST:
-        reason = f"{reference.name} has {len(reference.runs)} stored curves, and a band needs {FEWEST}"
+    twins, others = apart(run, reference)
+    if len(others.runs) < FEWEST:
+        reason = f"{reference.name} has {len(others.runs)} other stored curves, and a band needs {FEWEST}"
         return Comparison(Verdict("missing", reason))
-    gap = hole(run, reference)
+    gap = hole(run, others)
     if gap:
         return Comparison(gap)
-    findings = tuple(failures(run, reference, level))
-    n = len(reference.runs)
+    findings = (*unlike_twin(run, twins, others), *failures(run, others, level))
+    n = len(others.runs)
     if findings:
-        others = f"; and {len(findings) - 1} more" if findings[1:] else ""
-        return Comparison(Verdict("outside", f"{findings[0]}, by {n} runs{others}"), findings)
+        more = f"; and {len(findings) - 1} more" if findings[1:] else ""
+        return Comparison(Verdict("outside", f"{findings[0]}, by {n} runs{more}"), findings)
     return Comparison(Verdict("reproduced", f"as one more run beside the {n} of {reference.name}"))
+
+
+def apart(run: Run, reference: Reference) -> tuple[list[Run], Reference]:
+    """The known runs that are not independent of `run`, by their seed or as the very same curves, and the others."""
+    def related(known: Run) -> bool:
+        same_seed = run.seed is not None and run.seed == known.seed
+        return same_seed or (run.accuracy, run.loss) == (known.accuracy, known.loss)
+
+    twins = [known for known in reference.runs if related(known)]
+    return twins, replace(reference, runs=tuple(known for known in reference.runs if not related(known)))
+
+
+def unlike_twin(run: Run, twins: Sequence[Run], others: Reference) -> Iterator[Finding]:
+    if "train loss" not in quantities(others):
+        return
+    curves = others.curves("train loss")
+    first = min(curves[0])
+    half = TWIN * statistics.stdev(curve[first] for curve in curves)  # not pooled: this epoch may be much the calmest
+    for twin in twins:
+        expected = Interval(twin.loss[first] - half, twin.loss[first] + half)
+        if run.loss[first] not in expected:
+            yield Finding("same seed", "train loss", first, run.loss[first], expected)
 
 
 def quantities(reference: Reference) -> list[str]:

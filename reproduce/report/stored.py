@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from reproduce.errors import LogError
@@ -26,7 +27,7 @@ def run_of(log: RunLog) -> Run:
     return Run(
         accuracy={one.epoch: 100 * one.top1 for one in log.accuracies}, loss=epochs, facts=facts,
         seconds={one.epoch: one.seconds for one in log.accuracies} if timed else None,
-        hardware=log.environment.get("hardware"),
+        hardware=log.environment.get("hardware"), seed=log.seed,
     )  # fmt: skip
 
 
@@ -65,14 +66,8 @@ def references(folder: Path = PUBLISHED) -> dict[Key, Reference]:
 
 def _reference(members: list[tuple[RunLog, Run]]) -> Reference:
     log, run = members[0]
-    runs = tuple(Run(run.accuracy, run.loss, run.facts) for _, run in members)
+    runs = tuple(replace(run, seconds=None, hardware=None) for _, run in members)
     return Reference(log.config["name"], runs, run.facts, log.config["recipe"]["schedule"]["warmup_epochs"])
-
-
-def without(reference: Reference, run: Run) -> Reference:
-    """`reference` without the very curves of `run`: no run is held against itself."""
-    others = tuple(one for one in reference.runs if (one.accuracy, one.loss) != (run.accuracy, run.loss))
-    return Reference(reference.name, others, reference.facts, reference.peak_epoch)
 
 
 def public_reference(folder: Path = public.FOLDER) -> Reference:
