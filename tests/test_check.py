@@ -61,13 +61,13 @@ def test_a_run_outside_exits_1_with_epoch_value_band_and_likely_causes(tmp_path,
 
 
 def test_the_same_seed_must_begin_in_the_same_way(tmp_path, capsys):
-    """By a tenth of the spread between seeds: 0.0004 here, of which rounding takes 0.00003."""
-    assert says(capsys, changed(tmp_path / "rounded", with_loss(1, 0.0001)))[0] == 0
-    code, out = says(capsys, changed(tmp_path / "other", with_loss(1, 0.001)))
-    assert code == 1 and re.search(r"train loss at epoch 1: 2.29\d+, expected 2.\d+ to 2.\d+ \(same seed\)", out)
+    """By a fifth of the spread between seeds: 0.0009 here, of which rounding takes 0.00015."""
+    assert says(capsys, changed(tmp_path / "rounded", with_loss(1, 0.0002)))[0] == 0
+    code, out = says(capsys, changed(tmp_path / "other", with_loss(1, 0.0015)))
+    assert code == 1 and re.search(r"train loss at epoch 1: 2.29\d*, expected 2.\d+ to 2.\d+ \(same seed\)", out)
     assert "look at: the momentum convention" in out
     def of_seed_70(text: str) -> str:
-        return with_loss(1, 0.001)(text).replace('"key": "seed", "value": 7', '"key": "seed", "value": 70')
+        return with_loss(1, 0.0015)(text).replace('"key": "seed", "value": 7', '"key": "seed", "value": 70')
 
     assert says(capsys, changed(tmp_path / "seed", of_seed_70))[0] == 0
 

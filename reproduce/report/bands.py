@@ -30,6 +30,7 @@ from reproduce.report import student
 WINDOW = 1  # neighbours on either side whose variances are pooled
 ALIKE = 0.999  # two-sided; at 0.95 chance would often isolate an epoch with a small variance, and its band fail
 FLOOR = 1e-4  # of the mean's size: the spread is never taken for less, since machines round differently
+MANY = 10  # epochs from which on a run cannot lie on the mean by chance
 FEWEST = 3  # runs below which no spread is estimated
 DRAWS, DRAWS_SEED = 4000, 1903
 
@@ -136,7 +137,8 @@ def misfit_range(band: Band, level: float) -> Interval:
 
     By simulation: its distribution has no closed form, the scores being correlated and their scales estimated.
     `DRAWS` times, n + 1 curves are drawn from the model (`draws`) and the last is held against the band of the others.
-    The lower end catches what lies on the mean of the runs, as no run does.
+    The lower end catches what lies on the mean of the runs, as no run does; it is 0 for fewer than `MANY` epochs, at
+    which one may.
     """
     return _misfit_range(band.n, len(band.epochs), round(band.rho, 2), level)
 
@@ -147,7 +149,7 @@ def _misfit_range(n: int, epochs: int, rho: float, level: float) -> Interval:
     known, further = z[:, :-1], z[:, -1]
     scores = (further - known.mean(1)) / (pooled_sd(known)[0] * math.sqrt(1 + 1 / n))
     low, high = np.quantile((scores**2).mean(-1), [level / 2, 1 - level / 2])
-    return Interval(float(low), float(high))
+    return Interval(float(low) if epochs >= MANY else 0.0, float(high))
 
 
 def draws(runs: int, epochs: int, rho: float, count: int, seed: int = DRAWS_SEED) -> np.ndarray:

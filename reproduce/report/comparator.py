@@ -4,8 +4,8 @@ First what needs no statistics: another batch, recipe, data set or device is `no
 `missing`. Then these tests, each at `LEVEL`; a run is `reproduced` if it passes all that its reference allows:
 
 same seed    the first epoch's loss is that of the known run with the same seed, within `TWIN` of the spread between
-             seeds. All that differs is rounding, and one epoch has not yet blown it up: measured 0.01 of the spread
-             between one process and two, and between single and bf16 precision
+             seeds. All that differs is rounding, and one epoch has not yet blown it up: up to 0.04 of the spread was
+             measured between one process and two, fp32 and bf16, DALI and torchvision
 band         no epoch lies outside the simultaneous prediction band; accuracy, and training loss where it is logged
 misfit       the mean squared distance from the runs' mean is that of a single run; accuracy and loss
 final        the last evaluation lies in its own prediction interval
@@ -29,7 +29,7 @@ from reproduce.report.verdict import Verdict
 
 LEVEL = 0.005
 TARGET = 0.98
-TWIN = 0.1
+TWIN = 0.2
 STALL = (0.5, 1.45)  # of the epoch of the peak rate: above half the peak before it, about as much after it
 UNITS = {"top-1": " %", "train loss": ""}
 
