@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from foreign import SPOILT, foreign
 
-from reproduce.report import bands, comparator, stored
+from reproduce.report import bands, features, stored
 from reproduce.report.comparator import LEVEL, Facts, Reference, Run, compare
 
 FIVE = stored.public_reference()
@@ -125,9 +125,9 @@ def test_time_to_target_counts_epochs_and_seconds_only_on_the_same_hardware():
 
 
 def test_reached_is_by_straight_lines():
-    assert comparator.reached({2: 10.0, 6: 30.0, 10: 20.0}, 25.0) == 5.0
-    assert comparator.reached({2: 10.0, 6: 30.0}, 25.0, {2: 100.0, 6: 140.0}) == 130.0
-    assert comparator.reached({2: 10.0}, 5.0) == 2.0 and comparator.reached({2: 10.0}, 25.0) is None
+    assert features.reached({2: 10.0, 6: 30.0, 10: 20.0}, 25.0) == 5.0
+    assert features.reached({2: 10.0, 6: 30.0}, 25.0, {2: 100.0, 6: 140.0}) == 130.0
+    assert features.reached({2: 10.0}, 5.0) == 2.0 and features.reached({2: 10.0}, 25.0) is None
 
 
 def losses(value: float) -> Reference:

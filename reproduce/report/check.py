@@ -15,25 +15,25 @@ from reproduce.errors import command
 from reproduce.events import RunLog, read_log
 from reproduce.report import stored
 from reproduce.report.causes import likely
-from reproduce.report.comparator import LEVEL, Comparison, Reference, compare
+from reproduce.report.comparator import LEVEL, Comparison, Facts, Reference, compare
 from reproduce.report.verdict import Verdict
 
 EXIT_OUTSIDE = 1
 
 
-def checked(path: Path, references: dict[stored.Key, Reference], level: float) -> tuple[RunLog, Comparison, Reference]:
-    """A log, what it came to, and what it was held against (None: nothing)."""
+def checked(path: Path, references: dict[stored.Key, Reference], level: float):
+    """(`RunLog`, `Comparison`, `Reference`): a log, what it came to, and what it was held against, None for nothing."""
     log = read_log(path)
     if not log.complete:
         return log, Comparison(Verdict("missing", f"{log.status} log: {log.reason}")), None
     run = stored.run_of(log)
     reference = references.get((run.facts.recipe, run.facts.device))
     if reference is None:
-        return log, Comparison(unknown(run.facts, log.config["name"], references)), None
+        return log, Comparison(unknown(run.facts, str(log.config.get("name")), references)), None
     return log, compare(run, reference, level), reference
 
 
-def unknown(facts, name: str, references: dict[stored.Key, Reference]) -> Verdict:
+def unknown(facts: Facts, name: str, references: dict[stored.Key, Reference]) -> Verdict:
     """Why there is nothing to hold a run against: no stored curves, or those of another device or recipe."""
     what = f"no stored curves for {name}, recipe {facts.recipe}, on {facts.device}"
     devices = sorted({device for recipe, device in references if recipe == facts.recipe})

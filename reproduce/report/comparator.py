@@ -9,28 +9,28 @@ same seed    the first epoch's loss is that of the known run with the same seed,
 band         no epoch lies outside the simultaneous prediction band; accuracy, and training loss where it is logged
 misfit       the mean squared distance from the runs' mean is that of a single run; accuracy and loss
 final        the last evaluation lies in its own prediction interval
-shape        the accuracy stalls and falls back while the rate is near its peak, and climbs as it decays: see `shape`
+shape        the accuracy stalls and falls back while the rate is near its peak, and climbs as it decays: `features`
 time         the epochs to `TARGET` of the final accuracy; seconds too, but only on the very same hardware
 
 A known run with the seed of the run is left out of everything else, since no band holds for what is not independent.
-`bands` states the model and the formulas. There are at most ten tests by chance, so a run of the same recipe fails one
-with a probability of at most 10 x LEVEL = 5 % (union bound). The other way round there is no guarantee: with five runs
-that spread by points, what differs by less than that spread passes.
+`bands` states the model and the formulas. At most ten of the tests go by chance, so a run of the same recipe fails with
+a probability of at most 10 x LEVEL = 5 % (union bound). The other way round there is no guarantee: with five runs that
+spread by points, what differs by less than that spread passes.
 """
 
 import math
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 
 from reproduce.report import bands
 from reproduce.report.bands import FEWEST, Band, Curve, Interval
+from reproduce.report.features import reached, shape
 from reproduce.report.verdict import Verdict
 
 LEVEL = 0.005
 TARGET = 0.98
 TWIN = 0.2
-STALL = (0.5, 1.45)  # of the epoch of the peak rate: above half the peak before it, about as much after it
 UNITS = {"top-1": " %", "train loss": ""}
 
 
@@ -139,6 +139,7 @@ def compare(run: Run | None, reference: Reference, level: float = LEVEL) -> Comp
 
 def apart(run: Run, reference: Reference) -> tuple[list[Run], Reference]:
     """The known runs that are not independent of `run`, by their seed or as the very same curves, and the others."""
+
     def related(known: Run) -> bool:
         same_seed = run.seed is not None and run.seed == known.seed
         return same_seed or (run.accuracy, run.loss) == (known.accuracy, known.loss)
@@ -217,50 +218,6 @@ def off_everywhere(quantity: str, known: Band, curve: Curve, level: float) -> It
     yield Finding("misfit", name, epoch, score, expected, more, lies)
 
 
-# ---- stall and climb ----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Feature:
-    """A number taken from a curve. `floor`: the least standard deviation it can have between runs."""
-
-    name: str
-    of: Callable[[Curve], float]
-    floor: float = 0.0
-
-
-def shape(epochs: Sequence[int], peak_epoch: float) -> list[Feature]:
-    """What makes the shape of a very large batch's curve; empty where the evaluations are too few to see it.
-
-    With the stall those evaluations between `STALL` times the epoch of the peak rate:
-
-    rise        mean of the stall minus mean of what comes before it
-    climb       final value minus mean of the stall
-    unrest      ln of the root mean square second difference within the stall. A curve that grows smoothly has little;
-                one value of it, from m differences, spreads by at least 1 / sqrt(2 m), that of a logarithm of a
-                standard deviation
-    """
-    low, high = (share * peak_epoch for share in STALL)
-    before = [epoch for epoch in epochs if epoch <= low]
-    stall = [epoch for epoch in epochs if low < epoch <= high]
-    if len(before) < 2 or len(stall) < 5 or epochs[-1] <= high:
-        return []
-
-    def mean(curve: Curve, over: Sequence[int]) -> float:
-        return statistics.fmean(curve[epoch] for epoch in over)
-
-    def unrest(curve: Curve) -> float:
-        y = [curve[epoch] for epoch in stall]
-        squares = [(a - 2 * b + c) ** 2 for a, b, c in zip(y, y[1:], y[2:])]
-        return math.log(max(statistics.fmean(squares), 1e-12)) / 2
-
-    return [
-        Feature("rise to the stall", lambda curve: mean(curve, stall) - mean(curve, before)),
-        Feature("climb from the stall to the end", lambda curve: curve[epochs[-1]] - mean(curve, stall)),
-        Feature("unrest in the stall", unrest, 1 / math.sqrt(2 * (len(stall) - 2))),
-    ]
-
-
 def unlike_shape(curve: Curve, reference: Reference, level: float) -> Iterator[Finding]:
     curves = reference.curves("top-1")
     epochs = sorted(set.intersection(*map(set, curves)))
@@ -268,9 +225,6 @@ def unlike_shape(curve: Curve, reference: Reference, level: float) -> Iterator[F
         expected = bands.predicted([feature.of(known) for known in curves], level, feature.floor)
         if feature.of(curve) not in expected:
             yield Finding("shape", f"{feature.name} of the top-1", epochs[-1], feature.of(curve), expected)
-
-
-# ---- time to target -----------------------------------------------------------------------------------------------
 
 
 def off_time(run: Run, reference: Reference, level: float) -> Iterator[Finding]:
@@ -293,17 +247,3 @@ def _late(run: Run, reference: Reference, level: float, target: float, last: int
     value = math.inf if found is None else found
     if value not in expected:
         yield Finding("time", f"{unit} to {target:.2f} % top-1", last, value, expected)
-
-
-def reached(accuracy: Curve, target: float, clock: Curve | None = None) -> float | None:
-    """When the accuracy first is `target`, by straight lines between evaluations: epochs, or seconds by `clock`."""
-    before = None
-    for epoch in sorted(accuracy):
-        at = clock[epoch] if clock else float(epoch)
-        if accuracy[epoch] >= target:
-            if before is None:
-                return at
-            share = (target - before[1]) / (accuracy[epoch] - before[1])
-            return before[0] + share * (at - before[0])
-        before = at, accuracy[epoch]
-    return None

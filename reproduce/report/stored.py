@@ -20,9 +20,10 @@ def run_of(log: RunLog) -> Run:
     recipe, epochs = log.config["recipe"], {}
     for _, event in read_events(log.path):
         loss = event.metadata.get("train_loss") if event.key == "epoch_stop" else None
-        if loss is not None:
+        if isinstance(loss, int | float):
             epochs[int(event.metadata["epoch_num"])] = float(loss)
-    facts = Facts(recipe["data"]["dataset"], log.global_batch, log.config["hash"], log.environment.get("device"))
+    dataset, device = recipe.get("data", {}).get("dataset"), log.environment.get("device")
+    facts = Facts(dataset, log.global_batch, log.config.get("hash"), device)
     timed = not log.interruptions and not any(map(math.isnan, log.epoch_seconds))
     return Run(
         accuracy={one.epoch: 100 * one.top1 for one in log.accuracies}, loss=epochs, facts=facts,
@@ -67,7 +68,8 @@ def references(folder: Path = PUBLISHED) -> dict[Key, Reference]:
 def _reference(members: list[tuple[RunLog, Run]]) -> Reference:
     log, run = members[0]
     runs = tuple(replace(run, seconds=None, hardware=None) for _, run in members)
-    return Reference(log.config["name"], runs, run.facts, log.config["recipe"]["schedule"]["warmup_epochs"])
+    peak_epoch = log.config["recipe"]["schedule"].get("warmup_epochs")
+    return Reference(str(log.config.get("name")), runs, run.facts, peak_epoch)
 
 
 def public_reference(folder: Path = public.FOLDER) -> Reference:
