@@ -121,7 +121,9 @@ def test_a_grid_engine_job_that_asks_as_the_papers_did(tmp_path, images, expecte
 
 
 def test_a_requeued_slurm_job_goes_on_from_its_checkpoint(tmp_path, images, expected, cluster):
-    script = shell_script(tmp_path / "job.sh", *SRUN, *TRAIN, *arguments(tmp_path, images))
+    """Slurm tells the ranks to end, and srun as well, which then kills them: they may or may not save once more."""
+    often = ["--checkpoint-every", "0.2"]
+    script = shell_script(tmp_path / "job.sh", *SRUN, *TRAIN, *arguments(tmp_path, images), *often)
     said, log = tmp_path / "said", log_path(tmp_path, "small", 1)
     options = ["--parsable", "--nodes=4", "--ntasks=4", "--requeue", "--open-mode=append", f"--output={said}"]
     env = {**cluster.env, **ENV}
@@ -129,9 +131,8 @@ def test_a_requeued_slurm_job_goes_on_from_its_checkpoint(tmp_path, images, expe
     job = handed_in.stdout.strip()
     wait_for(log, '"epoch_stop"')
     assert cluster.run("scontrol", "requeue", job).returncode == 0
-    cluster.restart(job)
     assert cluster.wait(job) == "COMPLETED", said.read_text()
-    assert "stopped as asked after update" in said.read_text() and "resumed after update" in said.read_text()
+    assert "resumed after update" in said.read_text()
     assert sha256(tmp_path) == expected and len(values(tmp_path, RESUMED)) == 1
 
 

@@ -2,7 +2,8 @@
 
 Every file, socket and port is private: munge's key and socket are named in `AuthInfo`, all else in a configuration that
 clients find by SLURM_CONF. The nodes' names are known to the nodes alone, as a cluster's name service would know them:
-slurmd, and so every job, runs in a mount namespace with a hosts file of its own.
+slurmd, and so every job, runs in a mount namespace with a hosts file of its own. A job that is requeued starts again
+after `cred_expire`, of 5 s here and 120 s elsewhere: until then Slurm may still hear of its end.
 """
 
 import contextlib
@@ -67,12 +68,6 @@ class Slurm:
         """Until the job is in one of `states`, which it returns."""
         states = states or ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
         return until(lambda: {self.state(job)} & {*states}, lambda: f"{job} {self.state(job)}", seconds).pop()
-
-    def restart(self, job: str) -> None:
-        """Start a job that was requeued, which Slurm otherwise holds back for a while, as soon as its end is known."""
-        ended = until(lambda: {self.state(job)} & {"PENDING", "COMPLETED"}, f"{job} back in the queue").pop()
-        assert ended == "PENDING", f"{job} was too quick to be requeued"
-        self.run("scontrol", "update", f"JobId={job}", "StartTime=now")
 
 
 @contextlib.contextmanager
