@@ -18,21 +18,24 @@ from reproduce.errors import UserError, command  # noqa: E402
 from schedulers import gridengine, openmpi, slurm  # noqa: E402
 from schedulers.package import ROOT, python_first  # noqa: E402
 
+ABOUT = __doc__.splitlines()[0]
+USAGE = "python tests/schedulers/rehearse.py [--out OUT] {slurm,uge} [-- OPTIONS of run_all.sh]"
 KNOWN = {"slurm": (slurm.slurm, slurm.WHY_NOT), "uge": (gridengine.gridengine, gridengine.WHY_NOT or openmpi.WHY_NOT)}
 
 
 @command
 def main(argv=None) -> int:
-    parser = argparse.ArgumentParser(prog="python tests/schedulers/rehearse.py", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(usage=USAGE, description=ABOUT)
     parser.add_argument("scheduler", choices=KNOWN)
     parser.add_argument("--out", type=Path, default=Path("results/rehearsal"), help="results folder")
-    parser.add_argument("options", nargs="*", help="after --: options of run_all.sh")
-    args = parser.parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    ours = words.index("--") if "--" in words else len(words)
+    args, options = parser.parse_args(words[:ours]), words[ours + 1 :]
     start, why_not = KNOWN[args.scheduler]
     if why_not:
         raise UserError(f"{args.scheduler} cannot be rehearsed here: {why_not}")
     run_all = ["bash", str(ROOT / "reproduce" / "run_all.sh"), "--launcher", args.scheduler, "--wait"]
-    run_all += ["--out", str(args.out), *args.options]
+    run_all += ["--out", str(args.out), *options]
     with start() as cluster:
         print(f"{args.scheduler} is up in {cluster.folder}", flush=True)
         return subprocess.run(run_all, env=python_first(cluster.env)).returncode
