@@ -24,6 +24,8 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 CHECKPOINT_SECONDS = {"quick": 60, "node": 600, "paper": 600}
 # engine/spawn.py gives its processes 30 s for a last checkpoint when told to stop, and then kills those that are left
 GRACE_SECONDS = 45
+# srun kills its ranks at a SIGTERM, and mpirun a second after it; SIGUSR1 they hand on, and the ranks save a checkpoint
+HAND_ON = {"srun": signal.SIGUSR1, "mpirun": signal.SIGUSR1}
 
 
 @functools.cache
@@ -124,7 +126,7 @@ class Foreground:
                 time.sleep(0.1)
         finally:
             if child.poll() is None:
-                _end(child)
+                _end(child, HAND_ON.get(argv[0], signal.SIGTERM))
         self._raise_if_stopped()
         return child.returncode, child.communicate()[0] or ""
 
@@ -133,9 +135,9 @@ class Foreground:
             raise Stopped(self._signum)
 
 
-def _end(child: subprocess.Popen) -> None:
+def _end(child: subprocess.Popen, signum: signal.Signals) -> None:
     """End a child and its process group: politely first."""
-    os.killpg(child.pid, signal.SIGTERM)
+    os.killpg(child.pid, signum)
     give_up = time.monotonic() + GRACE_SECONDS
     while child.poll() is None and time.monotonic() < give_up:
         time.sleep(0.1)

@@ -59,7 +59,8 @@ def outputs(out) -> str:
 
 
 @pytest.mark.skipif(bool(slurm.WHY_NOT), reason=slurm.WHY_NOT)
-def test_slurm_runs_a_tier_and_goes_on_after_a_preemption(tmp_path, package, expected):
+def test_slurm_runs_a_tier_and_goes_on_after_two_preemptions(tmp_path, package, expected):
+    """First the job's shell is told that the time is nearly over, and has itself queued again; then we requeue it."""
     with slurm.slurm() as cluster:
         options = ["--launcher", "slurm", "--cluster", "nodes", "--nodes", "4", "--no-preflight", "--wait"]
         child = begin(package.command(tmp_path / "out put", *options), cluster.env)  # a path that needs quoting
@@ -67,14 +68,16 @@ def test_slurm_runs_a_tier_and_goes_on_after_a_preemption(tmp_path, package, exp
         try:
             wait_for(log_of(out), '"epoch_stop"')
             (job,) = cluster.run("squeue", "--noheader", "--states=RUNNING", "--format=%i").stdout.split()
+            assert cluster.run("scancel", "--batch", "--signal=USR1", job).returncode == 0
+            wait_for(log_of(out), RESUMED)
             assert cluster.run("scontrol", "requeue", job).returncode == 0
         except AssertionError as error:
             pytest.fail(f"{error}\n{outputs(out)}")
         finish(child)
     assert sha256(out) == expected and drawn(out), outputs(out)
-    assert len(values(out, RESUMED)) == 1, outputs(out)
+    assert values(out, RESUMED), outputs(out)  # when requeued, srun may kill the ranks before they have saved
     assert values(out, ENVIRONMENT)[0]["launcher"] == "slurm"
-    assert (out / "jobs" / "table1.attempts").read_text().count("\n") == 2
+    assert (out / "jobs" / "table1.attempts").read_text().count("\n") == 3
 
 
 @pytest.mark.skipif(bool(gridengine.WHY_NOT or openmpi.WHY_NOT), reason=gridengine.WHY_NOT or openmpi.WHY_NOT)
