@@ -16,7 +16,7 @@ from pathlib import Path
 
 from reproduce.artefacts import ARTEFACTS, TIERS
 from reproduce.errors import UserError, command
-from reproduce.report import html, output, paper
+from reproduce.report import check, comparator, html, output, paper, stored
 from reproduce.report.html import Markup, Section, element
 from reproduce.report.page_evidence import Given, StoredCurve, claims_section, stored_section, table1_section
 from reproduce.report.page_figures import figure_section
@@ -105,6 +105,16 @@ def _footer(given: Given) -> Markup:
     return element("footer", element("p", "Made by ", html.code(how), "."))
 
 
+def stored_curves(results: Path) -> list[StoredCurve]:
+    """Every run of a results folder, held against the stored curves of its recipe; none if it has no logs."""
+    references, found = stored.references(), []
+    for path in sorted((results / "logs").glob("*/result_*.txt")):
+        log, outcome, known = check.checked(path, references, comparator.LEVEL)
+        held = f"{len(known.runs)} stored runs of {known.name}" if known else "no stored curves"
+        found.append(StoredCurve(f"{path.parent.name} seed {log.seed}", outcome.verdict, held))
+    return found
+
+
 @command
 def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m reproduce.report.page", description=__doc__.splitlines()[0])
@@ -119,7 +129,7 @@ def main(argv=None):
         remedy = f"run 'bash reproduce/run_all.sh --tier {args.tier}' first, or name a folder with --results"
         raise UserError(f"{results}: results folder not readable: {error.strerror}: {remedy}") from None
     given = Given(args.tier, results, args.out or results)
-    print(f"wrote {output.write(given.out, 'index.html', build(given))}")
+    print(f"wrote {output.write(given.out, 'index.html', build(given, stored_curves(results)))}")
 
 
 if __name__ == "__main__":
