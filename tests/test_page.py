@@ -153,8 +153,8 @@ def test_a_lost_section_of_deviations_is_one_line(monkeypatch, tmp_path):
 
 
 def test_logs_are_linked_and_environments_named(root, published):
-    runs = root.named("environment")
-    targets = [published.parent / unquote(one.attributes["href"]) for one in runs.all("a")]
+    runs, held = root.named("environment"), root.named("stored")
+    targets = [published.parent / unquote(one.attributes["href"]) for one in [*runs.all("a"), *held.all("a")]]
     assert {t.resolve() for t in targets} >= set(PUBLISHED.glob("logs/*/result_*.txt"))
     every = [one.attributes["href"] for one in root.all("a") if not one.attributes["href"].startswith("#")]
     assert all((published.parent / unquote(href)).is_file() and not href.startswith("/") for href in every)
@@ -166,7 +166,7 @@ def test_stored_curves_show_what_they_are_given(tmp_path):
     (tmp_path / "logs").mkdir()
     assert "python -m reproduce.report.check" in built(tmp_path).named("stored").text
     outside = Verdict("outside", "epoch 46: 70.1 % is below the band, 80.2 to 84.4 %")
-    found = built(tmp_path, stored=[StoredCurve(HEADLINE, outside, "5 seeds, CPU")]).named("stored")
+    found = built(tmp_path, stored=[StoredCurve(HEADLINE, tmp_path / "log", outside, "5 seeds, CPU")]).named("stored")
     assert "outside: " in found.text and "epoch 46: 70.1 %" in found.text and "5 seeds, CPU" in found.text
     assert unsourced(found) == [] and "reproduce.report.check" not in found.text
 
@@ -253,7 +253,7 @@ def test_what_files_hold_stays_text(copied):
         one["label"] = HOSTILE
     facts["title"] += HOSTILE
     path.write_text(json.dumps(facts))
-    stored = [StoredCurve(HOSTILE, Verdict("missing", HOSTILE), HOSTILE)]
+    stored = [StoredCurve(HOSTILE, copied / HOSTILE, Verdict("missing", HOSTILE), HOSTILE)]
     found = built(copied, stored=stored)
     assert [one.parent.tag for one in found.all("script")] == ["body"] and not list(found.all("b"))
     assert all(HOSTILE in found.named(name).text for name in ("environment", "stored", "curve"))

@@ -111,7 +111,7 @@ def stored_curves(results: Path) -> list[StoredCurve]:
     for path in sorted((results / "logs").glob("*/result_*.txt")):
         log, outcome, known = check.checked(path, references, comparator.LEVEL)
         held = f"{len(known.runs)} stored runs of {known.name}" if known else "no stored curves"
-        found.append(StoredCurve(f"{path.parent.name} seed {log.seed}", outcome.verdict, held))
+        found.append(StoredCurve(f"{path.parent.name} seed {log.seed}", path, outcome.verdict, held))
     return found
 
 

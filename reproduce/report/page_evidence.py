@@ -25,7 +25,7 @@ class Given:
     results: Path
     out: Path
 
-    def link(self, path: Path, text: str) -> Markup:
+    def link(self, path: Path, text: Content) -> Markup:
         """A relative link to a file from the page."""
         return html.link(text, quote(Path(os.path.relpath(path, self.out)).as_posix()))
 
@@ -41,9 +41,10 @@ class Given:
 
 @dataclass(frozen=True)
 class StoredCurve:
-    """A run held against stored curves: the verdict, and which stored curves, with their number."""
+    """A run held against stored curves: its log, the verdict, and which stored curves, with their number."""
 
     run: str
+    log: Path
     verdict: Verdict
     source: str
 
@@ -121,7 +122,7 @@ def _measured_row(m: Measurement, tier: str) -> list[Content]:
 
 
 def stored_section(given: Given, stored: Iterable[StoredCurve]) -> Section:
-    rows = [[html.code(one.run), verdict(one.verdict, one.source), numbered(one.source, "measured", one.source)]
+    rows = [[given.link(one.log, html.code(one.run)), verdict(one.verdict, one.source), numbered(one.source, "measured", one.source)]
             for one in stored]  # fmt: skip
     command = f"python -m reproduce.report.check {given.folder}"
     body = html.hole(command, "no run was held against stored curves") if not rows else html.table(

@@ -64,7 +64,8 @@ def ends(facts: dict) -> list[tuple[dict, dict]]:
     found = []
     for one in facts.get("series", ()):
         sources = [source for source in one.get("sources", ()) if "run" in source and "logs" in source]
-        found += zip(sources, one["points"] if len(sources) > 1 else one["points"][-1:])
+        points = one.get("points", [])  # a single point, as of Figure 2, has none
+        found += zip(sources, points if len(sources) > 1 else points[-1:])
     return found
 
 
