@@ -165,7 +165,7 @@ def test_nothing_is_left_when_the_test_is_killed(tmp_path):
         import time
         from schedulers.slurm import slurm
         with slurm() as cluster:
-            cluster.run("sbatch", "--wrap", "sleep 1000")
+            cluster.run("sbatch", "--output=/dev/null", "--wrap", "sleep 1000")
             cluster.wait("1", "RUNNING")
             print(cluster.folder, flush=True)
             time.sleep(1000)
