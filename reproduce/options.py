@@ -33,8 +33,8 @@ def parser() -> Parser:
     add("--dry-run", action="store_true", help="print every command, or job script, as it would be; create nothing")
     add("--draw", action="store_true", help="train nothing: draw from the logs there are")
     add("--publish", action="store_true", help="afterwards, refresh figures/ and REPRODUCE.md from the results")
-    add("--data", type=Path, metavar="DIR", help="node, paper: ImageNet, with train/ and val/. quick: where the "
-        "embedded data is laid out (default: data)")  # fmt: skip
+    add("--data", type=Path, metavar="DIR", help="node, paper: ImageNet with train/ and val/ (default: data/imagenet). "
+        "quick: where the embedded data is laid out (default: data)")  # fmt: skip
     add("--out", type=Path, metavar="DIR", help="results folder (default: results/TIER)")
     add("--seeds", type=int, default=1, metavar="N", help="train seeds 1 to N (default: 1)")
     add("--processes", type=int, metavar="N", help="processes (ranks) per run (default: one per GPU; on a CPU two; "
@@ -130,7 +130,7 @@ def check_output(out: Path) -> None:
 def check_imagenet(data: Path) -> None:
     for part in ("train", "val"):
         if not (data / part).is_dir():
-            raise UserError(f"--data {data}: has no folder {part}/: give the folder that holds train/ and val/")
+            raise UserError(f"{data}: has no folder {part}/: add --data DIR, the folder that holds train/ and val/")
 
 
 def check_devices(jobs: list[Job]) -> None:

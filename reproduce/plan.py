@@ -99,9 +99,10 @@ class Plan:
         self.artefacts = [a for a in ARTEFACTS if tier in a.runs and (not only or a.name in only)]
         self.out = (out or ROOT / "results" / tier).absolute()
         self.processes, self.start = processes or launch.default_processes(), start
-        self.data = data.absolute() if data else None
         if tier == "quick":
-            self.data = (self.data or ROOT / "data") / "fashion_mnist"
+            self.data = (data.absolute() if data else ROOT / "data") / "fashion_mnist"
+        else:
+            self.data = data.absolute() if data else ROOT / "data" / "imagenet"
         self.jobs = self.jobs_for(self.artefacts)
 
     @property

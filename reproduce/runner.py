@@ -13,7 +13,7 @@ import sys
 
 from reproduce import launch
 from reproduce.artefacts import TIERS
-from reproduce.errors import EXIT_PREEMPTED, UserError, command
+from reproduce.errors import EXIT_PREEMPTED, command
 from reproduce.launch import ROOT, Foreground, Stopped
 from reproduce.launchers import SCHEDULERS, jobs, script, site, submit
 from reproduce.launchers.ranks import Start, rank_map
@@ -79,6 +79,10 @@ def print_jobs(plan: Plan, found: list[jobs.ClusterJob], context: script.Context
     """--dry-run with a scheduler: what is asked for, as comments, then a script that writes and hands in the jobs."""
     for line in columns(jobs.table(found)):
         print(f"# {line}")
+    if not context.account:
+        print("# no account is named: add --account NAME if the site asks for one")
+    if plan.tier != "quick" and not plan.data.is_dir():
+        print(f"# {plan.data} is not there: add --data DIR, the folder that holds train/ and val/")
     print_preparation(plan, context.python)
     print(script.submission(found, context))
 
@@ -178,8 +182,6 @@ def main(argv=None) -> int:
     if args.list:
         show([Plan(t, **options) for t in ((tier,) if args.tier or args.out else TIERS)])
         return 0
-    if tier != "quick" and args.data is None and not args.draw:
-        raise UserError(f"--tier {tier} needs ImageNet: add --data DIR, a folder with train/ and val/")
     start, ranks = start_of(args, tier)
     plan = Plan(tier, **options, processes=ranks, start=start)
     if start and not args.processes and not args.nodes and tier == "paper":

@@ -3,6 +3,7 @@
 What real schedulers do with them is in test_real_jobs.py.
 """
 
+import dataclasses
 import json
 import os
 import shlex
@@ -125,6 +126,9 @@ def test_and_in_the_commands_of_a_dry_run(launcher, name, tmp_path, capsys):
 @pytest.mark.parametrize("launcher", SCHEDULERS)
 @pytest.mark.parametrize("name", ["line\nbreak", "carriage\rreturn", "bell\a"])
 def test_a_control_character_is_refused(launcher, name, stubs, tmp_path):
+    with pytest.raises(ConfigError, match="--cluster .* no line break"):
+        made = context(launcher, tmp_path / "fine", stubs)[1]
+        dataclasses.replace(made, site=dataclasses.replace(made.site, path=f"/clusters/{name}.toml"))
     for options in ({"data": Path(f"/data/{name}")}, {}):
         with pytest.raises(ConfigError, match="no line break or other control character") as error:
             context(launcher, tmp_path / ("out" if options else name), stubs, **options)

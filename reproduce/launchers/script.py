@@ -35,7 +35,7 @@ class Context:
     site: Site
     account: str
     out: Path
-    data: Path | None
+    data: Path
     python: str
     tier: str
     arguments: tuple[str, ...]
@@ -43,8 +43,9 @@ class Context:
     root: Path = ROOT
 
     def __post_init__(self):
-        for what, path in (("--out", self.out), ("--data", self.data), ("the package's folder", self.root)):
-            text = str(path or "")
+        paths = {"--out": self.out, "--data": self.data, "--cluster": self.site.path, "the package's folder": self.root}
+        for what, path in paths.items():
+            text = str(path)
             if any(ord(char) < 32 or ord(char) == 127 for char in text):
                 raise ConfigError(f"{what} {text!r}: must have no line break or other control character: rename it")
 
@@ -73,8 +74,7 @@ def script(job: ClusterJob, context: Context) -> str:
     lines += ["set -uo pipefail", ""]
     lines += [f"root={shlex.quote(str(context.root))}", f"out={shlex.quote(str(context.out))}", 'jobs="$out/jobs"',
               f"python={shlex.quote(context.python)}"]  # fmt: skip
-    if context.data:
-        lines.append(f"data={shlex.quote(str(context.data))}")
+    lines.append(f"data={shlex.quote(str(context.data))}")
     lines += [f'attempts="$jobs/{job.name}.attempts"', f'ended="$jobs/{job.name}.exit"', 'cd "$root" || exit 1']
     lines += ['rm -f "$ended"', f'echo "$(date) $(hostname) ${{{scheduler.job}:-}}" >>"$attempts"', ""]
     lines += _surroundings(context)
@@ -87,6 +87,7 @@ def _surroundings(context: Context) -> list[str]:
     """Modules and variables, the same for every rank."""
     start, number = Start(context.launcher, context.site), SCHEDULERS[context.launcher].job
     lines = [f"module load {name}" for name in context.site.modules]
+    lines = ["set +u  # modules may look at what is not set", *lines, "set -u"] if lines else []
     lines += [f"export {name}={shlex.quote(value)}" for name, value in start.environment().items()]
     lines += [
         'ulimit -n "$(ulimit -H -n)"',  # rank 0 holds two connections to every rank
@@ -125,9 +126,9 @@ def _training(job: ClusterJob, context: Context) -> list[str]:
 
 def _runner(context: Context) -> list[str]:
     """What calls the runner again; of the quick tier it knows the folder above the data."""
-    data = [] if context.data is None else [str(context.data.parent)] if context.tier == "quick" else [Shell('"$data"')]
-    words = [Shell('"$python"'), "-P", "-m", "reproduce.runner", *context.arguments, "--out", Shell('"$out"')]
-    return [*words, *(["--data", *data] if data else [])]
+    data = str(context.data.parent) if context.tier == "quick" else Shell('"$data"')
+    words = [Shell('"$python"'), "-P", "-m", "reproduce.runner", *context.arguments]
+    return [*words, "--out", Shell('"$out"'), "--data", data]
 
 
 def _started(start: Start, ranks: int, module: str, per_node: int | None = None) -> list[str]:

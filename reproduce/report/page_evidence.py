@@ -122,8 +122,8 @@ def _measured_row(m: Measurement, tier: str) -> list[Content]:
 
 
 def stored_section(given: Given, stored: Iterable[StoredCurve]) -> Section:
-    rows = [[given.link(one.log, html.code(one.run)), verdict(one.verdict, one.source), numbered(one.source, "measured", one.source)]
-            for one in stored]  # fmt: skip
+    rows = [[given.link(one.log, html.code(one.run)), verdict(one.verdict, one.source),
+             numbered(one.source, "measured", one.source)] for one in stored]  # fmt: skip
     command = f"python -m reproduce.report.check {given.folder}"
     body = html.hole(command, "no run was held against stored curves") if not rows else html.table(
         "Each run of this tier against the stored curves of its recipe.", ["run", "verdict", "held against"], rows,

@@ -31,8 +31,10 @@ cd "$root" || exit 1
 rm -f "$ended"
 echo "$(date) $(hostname) ${PBS_JOBID:-}" >>"$attempts"
 
+set +u  # modules may look at what is not set
 module load cuda/12.6
 module load hpcx/2.20
+set -u
 export NCCL_BUFFSIZE=2097152
 export NCCL_MIN_NCHANNELS=4
 export NCCL_MAX_NCHANNELS=16
