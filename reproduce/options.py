@@ -135,7 +135,7 @@ def check_imagenet(data: Path) -> None:
 
 def check_devices(jobs: list[Job]) -> None:
     """Raise `UserError` unless this machine has a GPU for every worker."""
-    workers, gpus = max(job.config.batch.workers for job in jobs), launch.gpu_count()
+    workers, gpus = max((job.config.batch.workers for job in jobs), default=0), launch.gpu_count()
     if gpus < workers:
         raise UserError(
             f"--tier paper needs {workers:,} GPUs and this machine has {gpus}: --tier node emulates them on one node; "

@@ -185,7 +185,7 @@ def main(argv=None) -> int:
     start, ranks = start_of(args, tier)
     plan = Plan(tier, **options, processes=ranks, start=start)
     if start and not args.processes and not args.nodes and tier == "paper":
-        plan.processes = max(job.config.batch.workers for job in plan.jobs)
+        plan.processes = max((job.config.batch.workers for job in plan.jobs), default=1)
     try:
         return do(plan, args)
     except Stopped as stopped:

@@ -228,15 +228,23 @@ def test_no_scheduler_is_one_line(tmp_path, stubs, monkeypatch):
         submit.submit(found, made)
 
 
-@pytest.mark.parametrize(("ends", "well"), [({"table1": 0, "report": 0}, True), ({"table1": 0, "report": 1}, False)])
-def test_waiting_ends_with_the_last_job(ends, well, stubs, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        ({"table1": 0, "report": 0}, "done done"),
+        ({"table1": 0, "report": 1}, "done FAILED (exit code 1)"),
+        ({"table1": 2, "report": 0}, "FAILED (exit code 2) done"),
+        ({"report": 0}, "done FAILED (ended without an exit code)"),
+    ],
+)
+def test_waiting_ends_with_the_last_job(ends, said, stubs, tmp_path, monkeypatch):
     monkeypatch.setattr(submit, "POLL_SECONDS", 0)
     _, made = context("slurm", tmp_path / "out", stubs)
     for name, code in ends.items():
         (made.out / "jobs" / f"{name}.exit").write_text(f"{code}\n")
-    said = []
-    assert submit.wait({"table1": "41", "report": "42"}, made, said.append) is well
-    assert said[0] == "job table1 (41): done" and ("FAILED (exit code 1)" in said[1]) is not well
+    lines = []
+    assert submit.wait({"table1": "41", "report": "42"}, made, lines.append) is ("FAILED" not in said)
+    assert " ".join(line.partition(": ")[2] for line in lines) == said
 
 
 def test_waiting_does_not_wait_for_a_job_that_vanished(stubs, tmp_path, monkeypatch):

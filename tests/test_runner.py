@@ -157,6 +157,15 @@ def test_paper_tier_on_too_few_gpus_points_to_the_node_tier(tmp_path, stubbed, c
     assert "--tier node" in capsys.readouterr().err and stubbed.calls == []
 
 
+def test_an_artefact_without_runs_needs_no_gpu(tmp_path, stubbed, capsys):
+    for part in ("train", "val"):
+        (tmp_path / part).mkdir()
+    for launcher in ("local", "torchrun"):
+        given = ["--tier", "paper", "--only", "figure1", "--data", str(tmp_path), "--launcher", launcher]
+        assert runner.main([*given, "--out", str(tmp_path / launcher)]) == 0
+    assert stubbed.calls == []
+
+
 def test_a_full_disk_is_found_before_anything_runs(tmp_path, stubbed, capsys, monkeypatch):
     def full(_):
         raise OSError(28, "No space left on device")

@@ -80,7 +80,7 @@ def load(name: str) -> Site:
     values = {"gpus_per_node": gpus, "ranks_per_node": gpus} | {
         key: _checked(f"{path}: launch.{key}", key, value) for key, value in launch.items()
     }
-    site = Site(path.stem, str(path), **values)
+    site = Site(path.stem, str(path.absolute()), **values)  # jobs read it again, from another folder
     if site.ranks_per_node < 1:
         raise ConfigError(f"{path}: launch.ranks_per_node = {site.ranks_per_node}: must be at least 1")
     for key in ("numa", "hca"):

@@ -91,7 +91,7 @@ def _remember(folder: Path, launcher: str, numbers: dict[str, str]) -> None:
 
 
 def wait(numbers: dict[str, str], context: Context, say) -> bool:
-    """Wait until the last job has ended; whether it ended well. What jobs of ours end with is said as it comes."""
+    """Wait until the last job has ended; whether all ended well. What each ends with is said as it comes."""
     scheduler, folder = SCHEDULERS[context.launcher], context.out / "jobs"
     told, gone = set(), 0
     while True:
@@ -101,7 +101,9 @@ def wait(numbers: dict[str, str], context: Context, say) -> bool:
                 told.add(name)
                 say(f"job {name} ({numbers[name]}): {'done' if ended == 0 else f'FAILED (exit code {ended})'}")
         if REPORT in told:
-            return _exit_code(folder / f"{REPORT}.exit") == 0
+            for name in numbers.keys() - told:
+                say(f"job {name} ({numbers[name]}): FAILED (ended without an exit code)")
+            return all(_exit_code(folder / f"{name}.exit") == 0 for name in numbers)
         gone = 0 if any(known(number, scheduler) for number in numbers.values()) else gone + 1
         if gone > PATIENCE:
             rest = ", ".join(f"{name} ({numbers[name]})" for name in numbers if name not in told)
