@@ -162,6 +162,11 @@ def test_logs_are_linked_and_environments_named(root, published):
     assert about["revision"] in runs.text and about["hardware"] in runs.text
 
 
+def test_the_published_page_has_no_holes(root):
+    """Its renderings are those of the published logs; else they were not made anew."""
+    assert [one.text for one in root.all("p") if one.attributes.get("class") == "hole"] == []
+
+
 def test_stored_curves_show_what_they_are_given(tmp_path):
     (tmp_path / "logs").mkdir()
     assert "python -m reproduce.report.check" in built(tmp_path).named("stored").text
