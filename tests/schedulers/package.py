@@ -42,9 +42,9 @@ class Package:
 
 def make_package(folder: Path) -> Package:
     root, data = folder / "package", make_folder(folder / "images", train=160)
-    for name in ("reproduce", "paper_configs"):
+    for name in ("reproduce", "paper_configs", "figures"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "requirements.txt"):
+    for name in ("pyproject.toml", "requirements.txt", "REPRODUCE.md"):
         shutil.copy(ROOT / name, root)
     make_config(folder / "config", **(SLOW | {"schedule__epochs": 3}))
     text = (folder / "config" / "small.toml").read_text().replace('name = "small"', f'name = "{NAME}"')
