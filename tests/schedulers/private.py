@@ -59,7 +59,7 @@ class Private:
 def private_folder() -> Iterator[Private]:
     """A new folder; at the end it goes, with every process that mentions it."""
     _clean_up_after_others()
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=short_folder()))
     lock = open(folder / "lock", "w")
     fcntl.flock(lock, fcntl.LOCK_EX)
     reaper = subprocess.Popen(
@@ -74,6 +74,11 @@ def private_folder() -> Iterator[Private]:
         reaper.wait()
         private.collect()
         lock.close()
+
+
+def short_folder() -> Path:
+    """Where temporary files go, or /tmp: a socket of Slurm's below it, of up to 60 characters, has to fit into 107."""
+    return next(Path(path) for path in (tempfile.gettempdir(), "/tmp") if len(path) <= 45 or path == "/tmp")
 
 
 def free_ports(count: int) -> list[int]:
@@ -117,7 +122,7 @@ def remove(folder: Path) -> None:
 
 def _clean_up_after_others() -> None:
     """Folders whose owner and reaper are dead."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+    for folder in short_folder().glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError), open(folder / "lock") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held for as long as the owner lives
             remove(folder)
@@ -127,4 +132,4 @@ if __name__ == "__main__":  # the reaper
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)
     sys.stdin.buffer.read()  # ends when the owner closes its end, or dies
-    remove(Path(tempfile.gettempdir()) / sys.argv[1])
+    remove(short_folder() / sys.argv[1])
