@@ -33,13 +33,19 @@ def options(name: str, argv=None) -> Options:
     parser.add_argument("--results", type=Path, help="folder that holds logs/ (default: results/TIER)")
     parser.add_argument("--out", type=Path, help="where to write (default: the results folder)")
     given = parser.parse_args(argv)
-    results = given.results or ROOT / "results" / given.tier
+    results = results_folder(given.results, given.tier)
+    return Options(given.tier, results, given.out or results)
+
+
+def results_folder(given: Path | None, tier: str) -> Path:
+    """The folder named, or the tier's own. Raises `UserError` if it cannot be read."""
+    results = given or ROOT / "results" / tier
     try:
         os.listdir(results)
     except OSError as error:
-        remedy = f"run 'bash reproduce/run_all.sh --tier {given.tier}' first, or name a folder with --results"
+        remedy = f"run 'bash reproduce/run_all.sh --tier {tier}' first, or name a folder with --results"
         raise UserError(f"{results}: results folder not readable: {error.strerror}: {remedy}") from None
-    return Options(given.tier, results, given.out or results)
+    return results
 
 
 def about(measurements: Iterable[Measurement], tier: str) -> str:

@@ -9,13 +9,12 @@ the artefacts of the tier left in the results folder, so run their scripts first
 import argparse
 import base64
 import hashlib
-import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from reproduce.artefacts import ARTEFACTS, TIERS
-from reproduce.errors import UserError, command
+from reproduce.errors import command
 from reproduce.report import check, comparator, html, output, paper, stored
 from reproduce.report.html import Markup, Section, element
 from reproduce.report.page_evidence import Given, StoredCurve, claims_section, stored_section, table1_section
@@ -122,12 +121,7 @@ def main(argv=None):
     parser.add_argument("--results", type=Path, help="folder that holds logs/ (default: results/TIER)")
     parser.add_argument("--out", type=Path, help="where to write index.html (default: the results folder)")
     args = parser.parse_args(argv)
-    results = args.results or output.ROOT / "results" / args.tier
-    try:
-        os.listdir(results)
-    except OSError as error:
-        remedy = f"run 'bash reproduce/run_all.sh --tier {args.tier}' first, or name a folder with --results"
-        raise UserError(f"{results}: results folder not readable: {error.strerror}: {remedy}") from None
+    results = output.results_folder(args.results, args.tier)
     given = Given(args.tier, results, args.out or results)
     print(f"wrote {output.write(given.out, 'index.html', build(given, stored_curves(results)))}")
 
