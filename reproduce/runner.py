@@ -32,9 +32,9 @@ def show(plans: list[Plan]) -> None:
     rows = [("artefact", "tier", "runs", "devices", "minutes", "state", "")]
     for plan in plans:
         for a in plan.artefacts:
-            jobs = plan.jobs_for([a])
-            minutes = sum(job.expected_seconds(plan.tier) for job in jobs) / 60
-            rows.append((a.name, plan.tier, str(len(jobs)), ASSUMED[plan.tier][0], f"{minutes:,.1f}",
+            runs = plan.jobs_for([a])
+            minutes = sum(run.expected_seconds(plan.tier) for run in runs) / 60
+            rows.append((a.name, plan.tier, str(len(runs)), ASSUMED[plan.tier][0], f"{minutes:,.1f}",
                          plan.state(a), a.title))  # fmt: skip
     table(rows)
     for plan in plans:
