@@ -1,7 +1,7 @@
 """The loader of one process: the plan's images of its workers as normalised tensors, decoded ahead of training.
 
 DALI and torchvision execute the same windows and flips on the same images; their pixels differ by rounding only
-(tests/test_data_parity.py says how much).
+(tests/data/test_data_parity.py says how much).
 """
 
 import importlib.util

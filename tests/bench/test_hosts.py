@@ -1,0 +1,245 @@
+"""Several hosts on one machine: links keep their rate both ways, and nothing is left behind, however it ends."""
+
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+
+import pytest
+
+from reproduce.bench import netns
+from reproduce.bench.hosts import Hosts
+from reproduce.errors import NetworkError
+from reproduce.launch import Stopped
+from tests.helpers import ROOT
+
+needs_hosts = pytest.mark.skipif(bool(netns.why_not()), reason=netns.why_not())
+HARNESS = """
+import sys, time
+sys.path.insert(0, {root!r})
+from reproduce.bench.hosts import Hosts
+with Hosts(2) as hosts:
+    hosts.start([["sleep", "300"], ["sleep", "300"]])
+    print(*hosts.names, hosts.switch, flush=True)
+    time.sleep(300)
+"""
+
+
+def rates(hosts: Hosts, routes: dict[int, list[int]], megabytes: float = 4.0) -> list[float]:
+    """Mbit/s of each transfer of `routes` (sender: receivers), all at the same time."""
+    start, script = time.time() + 1.5, str(ROOT / "tests/helpers/host_transfer.py")
+    commands = []
+    for host, address in enumerate(hosts.addresses):
+        senders = sum(receivers.count(host) for receivers in routes.values())
+        targets = [hosts.addresses[i] for i in routes.get(host, [])]
+        commands.append([sys.executable, script, address, str(start), str(senders), str(megabytes), *targets])
+    done = hosts.run(commands, timeout=60)
+    assert [one.code for one in done] == [0] * hosts.count, done
+    return [rate for one in done for rate in json.loads(one.stdout).values()]
+
+
+# ---- rates ----------------------------------------------------------------------------------------------------------
+
+
+@needs_hosts
+@pytest.mark.parametrize("mbit", [100, 1000])
+def test_a_transfer_runs_at_the_rate_in_either_direction(mbit):
+    with Hosts(2, mbit) as hosts:
+        for sender, receiver in ((0, 1), (1, 0)):
+            measured = [rates(hosts, {sender: [receiver]}, megabytes=max(4.0, 0.02 * mbit))[0] for _ in range(3)]
+            assert statistics.median(measured) == pytest.approx(mbit, rel=0.15)
+
+
+@needs_hosts
+def test_the_two_directions_of_a_link_do_not_share_a_rate():
+    with Hosts(2, 100) as hosts:
+        assert min(rates(hosts, {0: [1], 1: [0]}, megabytes=20)) > 60
+
+
+@needs_hosts
+def test_senders_to_one_host_share_its_link_and_so_do_receivers_from_one():
+    with Hosts(3, 100) as hosts:
+        assert sum(rates(hosts, {1: [0], 2: [0]})) == pytest.approx(100, rel=0.15)
+        assert sum(rates(hosts, {0: [1, 2]})) == pytest.approx(100, rel=0.15)
+
+
+@needs_hosts
+def test_without_a_rate_links_are_fast():
+    with Hosts(2) as hosts:
+        assert min(rates(hosts, {0: [1]}, megabytes=40)) > 2000
+
+
+# ---- commands -------------------------------------------------------------------------------------------------------
+
+
+@needs_hosts
+def test_every_host_has_its_own_address_and_says_how_it_ended():
+    with Hosts(2) as hosts, Hosts(2) as others:
+        show = ["sh", "-c", "ip -o -4 address show dev $GLOO_SOCKET_IFNAME; echo $NCCL_SOCKET_IFNAME $X >&2"]
+        for harness in (hosts, others):
+            done = harness.run([show, show], env={"X": "7"})
+            assert [one.code for one in done] == [0, 0]
+            for one, address in zip(done, harness.addresses):
+                assert f" {address}/24 " in one.stdout and one.stderr == "eth0 7\n"
+
+
+@needs_hosts
+def test_when_one_fails_the_others_are_ended(monkeypatch):
+    monkeypatch.setattr("reproduce.bench.hosts.GRACE_SECONDS", 0.5)
+    with Hosts(2) as hosts:
+        stubborn = ["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"]
+        assert [one.code for one in hosts.run([["sh", "-c", "exit 3"], stubborn], timeout=30)] == [3, -signal.SIGKILL]
+        assert [netns.pids(name) for name in hosts.names] == [[], []]
+
+
+@needs_hosts
+def test_a_job_that_does_not_end_is_stopped_and_named():
+    with Hosts(2) as hosts:
+        with pytest.raises(NetworkError, match=r"hosts \[1\] had not finished after 0.5 s"):
+            hosts.run([["true"], ["sleep", "300"]], timeout=0.5)
+        assert netns.pids(hosts.names[1]) == []
+
+
+@needs_hosts
+def test_torchrun_ranks_processes_by_host():
+    # one write per process: both of a host have the same file
+    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR")
+    show = f"import os; os.write(1, (' '.join(os.environ[k] for k in {names}) + chr(10)).encode())"
+    with Hosts(2) as hosts:
+        commands = hosts.torchrun_commands("MODULE", [], processes_per_host=2)
+        commands = [[*command[:-2], "--no-python", sys.executable, "-c", show] for command in commands]
+        done = hosts.run(commands, timeout=120)
+        first = hosts.addresses[0]
+    assert [one.code for one in done] == [0, 0], done[0].stderr[-2000:]
+    printed = [sorted(one.stdout.splitlines()) for one in done]
+    assert printed == [[f"0 0 4 {first}", f"1 1 4 {first}"], [f"2 0 4 {first}", f"3 1 4 {first}"]]
+
+
+# ---- nothing is left behind -----------------------------------------------------------------------------------------
+
+
+def left(hosts: Hosts) -> list[str]:
+    return [name for name in netns.names() if name in (*hosts.names, hosts.switch)]
+
+
+@needs_hosts
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_an_exception_removes_everything(error):
+    with pytest.raises(error), Hosts(3, 10) as hosts:
+        job = hosts.start([["sleep", "300"]] * 3)
+        assert len(left(hosts)) == 4
+        raise error
+    assert left(hosts) == []
+    assert [process.wait(5) for process in job.processes] == [-signal.SIGKILL] * 3
+
+
+@needs_hosts
+def test_sigterm_removes_everything():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Stopped), Hosts(1) as hosts:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+    assert left(hosts) == [] and signal.getsignal(signal.SIGTERM) == before
+
+
+@needs_hosts
+def test_a_failure_while_building_removes_what_was_built(monkeypatch):
+    def fail(*_):
+        raise NetworkError("no such rate")
+
+    monkeypatch.setattr(netns, "limit", fail)
+    hosts = Hosts(2, 10)
+    with pytest.raises(NetworkError, match="no such rate"):
+        hosts.__enter__()
+    assert left(hosts) == []
+
+
+@needs_hosts
+def test_the_next_harness_removes_what_a_killed_one_left_and_nothing_else():
+    program = HARNESS.format(root=str(ROOT))
+    killed, alive = (
+        subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(2)
+    )
+    try:
+        killed_names, alive_names = killed.stdout.readline().split(), alive.stdout.readline().split()
+        orphans, give_up = [], time.monotonic() + 20
+        while len(orphans) < 2 and time.monotonic() < give_up:  # `ip netns exec` takes a while to be inside
+            orphans = [pid for name in killed_names for pid in netns.pids(name)]
+        assert len(orphans) == 2 and len(killed_names) == len(alive_names) == 3
+        killed.kill()
+        killed.wait()
+        assert set(killed_names) <= set(netns.names()), "there was nothing to remove"
+        with Hosts(1):
+            remaining = netns.names()
+            assert not set(killed_names) & set(remaining)
+            assert all(netns.start_time(pid) is None for pid in orphans)
+            assert set(alive_names) <= set(remaining), "removed the hosts of a harness at work"
+        alive.terminate()
+        alive.wait(20)
+        assert not set(alive_names) & set(netns.names())
+    finally:
+        for process in (killed, alive):
+            process.kill()
+            process.wait()
+            process.stdout.close()
+        netns.remove_leftovers()
+
+
+def test_a_number_given_to_another_process_does_not_keep_leftovers():
+    """The start time tells this process from the one that had its number before."""
+    own = netns.start_time(os.getpid())
+    assert own is not None and f"-{os.getpid()}-{own}" in netns.prefix_of_this_process()
+    child = subprocess.Popen(["true"])
+    time.sleep(0.2)
+    assert netns.start_time(child.pid) is None, "ended, if not yet collected"
+    child.wait()
+
+
+# ---- bad input ------------------------------------------------------------------------------------------------------
+
+
+@needs_hosts
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [((0,), "must be 1 to"), ((2, 0), "must be 0.1 to"), ((2, -5), "must be 0.1 to"), ((2, 10, -1), "must be 0 to")],
+)
+def test_senseless_numbers_are_one_line(arguments, says):
+    with pytest.raises(NetworkError, match=says) as caught:
+        Hosts(*arguments)
+    assert "\n" not in str(caught.value)
+
+
+@needs_hosts
+def test_delay_is_added_or_refused():
+    if not netns.has_netem():
+        with pytest.raises(NetworkError, match="no netem"):
+            Hosts(2, 10, delay_ms=5)
+        return
+    serve = "import socket, sys; socket.create_server((sys.argv[1], 5000)).accept()"
+    connect = "import socket, sys, time; time.sleep(1); t = time.time(); socket.create_connection((sys.argv[1], 5000))"
+    with Hosts(2, 10, delay_ms=50) as hosts:
+        codes = (serve, f"{connect}; print(time.time() - t)")
+        commands = [[sys.executable, "-c", code, hosts.addresses[0]] for code in codes]
+        assert float(hosts.run(commands, timeout=30)[1].stdout) == pytest.approx(0.1, abs=0.04)  # there and back
+
+
+@pytest.mark.parametrize(
+    ("break_it", "says"),
+    [
+        (lambda patch: patch.setattr(netns.shutil, "which", lambda _: None), "install iproute2"),
+        (lambda patch: patch.setattr(netns.os, "geteuid", lambda: 1000), "need root"),
+    ],
+)
+def test_where_hosts_cannot_be_made_one_line_says_why(monkeypatch, break_it, says):
+    netns.why_not.cache_clear()
+    try:
+        break_it(monkeypatch)
+        with pytest.raises(NetworkError, match=says) as caught:
+            Hosts(2)
+        assert "\n" not in str(caught.value)
+    finally:
+        monkeypatch.undo()
+        netns.why_not.cache_clear()

@@ -1,0 +1,111 @@
+"""Damaged image files: named in one line, or left out and counted where the config allows it."""
+
+import numpy as np
+import pytest
+import torch
+
+from reproduce.engine.data.images import substituted
+from reproduce.errors import DataError
+from tests.helpers.data import BACKENDS, NEEDS_DALI, encode, make_folder, picture, updates
+
+DAMAGE = {
+    "truncated": lambda data: data[: len(data) // 2],
+    "zero bytes": lambda data: b"",
+    "no image header": lambda data: b"not an image" * 20,
+}
+
+
+@pytest.fixture
+def damaged(tmp_path):
+    """A function that damages one file of a fresh folder and returns (root, path)."""
+
+    def damage(kind, part="train"):
+        root = make_folder(tmp_path / "d")
+        path = sorted((root / part / "n02").iterdir())[1]
+        path.write_bytes(DAMAGE[kind](path.read_bytes()))
+        return root, path
+
+    return damage
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("part", ["train", "val"])
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_file_is_named(opened, damaged, kind, part, backend):
+    root, path = damaged(kind, part)
+    loader = opened(root, backend=backend)
+    with pytest.raises(DataError) as caught:
+        list(loader.train_epoch(0) if part == "train" else loader.val_batches())
+    message = str(caught.value)
+    assert message.startswith(f"{path}: cannot be decoded: ") and "\n" not in message
+    assert kind in message and 'corrupt_images = "skip"' in message
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_file_is_skipped_and_counted(opened, damaged, tmp_path, kind, backend):
+    root, _ = damaged(kind)
+    clean = updates(opened(make_folder(tmp_path / "clean"), backend=backend).train_epoch(0))
+    loader = opened(root, backend=backend, data__corrupt_images="skip")
+    for _ in range(2):  # met for the first time, and known
+        found = updates(loader.train_epoch(0))
+        changed = [
+            (update, slot) for update in clean for slot in range(16)
+            if (found[update][0][slot] - clean[update][0][slot]).abs().max() > 0.1
+        ]  # fmt: skip
+        assert sum(map(len, loader.bad)) == 1
+        assert {len(images) for images, _ in found.values()} == {16}
+        # the image is met once, or twice in a shard that wraps; only its own slots change
+        assert 1 <= len(changed) <= 2
+        for update, slot in changed:
+            worker = slot // 4
+            successor = worker * 4 + (slot + 1) % 4
+            assert found[update][1][slot] == clean[update][1][successor]
+
+
+def test_the_substitute_is_the_next_good_one_of_the_row():
+    numbers, bad = np.array([[1, 2, 3, 4], [3, 5, 6, 7], [8, 9, 10, 4]]), [2, 3, 4]
+    expected = [[1, 1, 1, 1], [5, 5, 6, 7], [8, 9, 10, 8]]
+    assert substituted(numbers, ~np.isin(numbers, bad)).tolist() == expected
+    assert substituted(numbers[:1], ~np.isin(numbers[:1], [2])).tolist() == [[1, 3, 3, 4]]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_damaged_validation_file_is_left_out(opened, damaged, backend):
+    root, path = damaged("truncated", "val")
+    loader = opened(root, backend=backend, data__corrupt_images="skip", chunk=1)
+    for _ in range(2):  # met for the first time, and known
+        numbers = [number for batch in loader.val_batches() for number in batch[2]]
+        assert numbers == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10]
+    assert sum(map(len, loader.bad)) == 1
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_batch_of_damaged_files_is_an_error(opened, damaged, backend):
+    root, _ = damaged("truncated")
+    for path in (root / "train").glob("*/*"):
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match="a whole batch of one worker is corrupt"):
+        list(opened(root, backend=backend, data__corrupt_images="skip").train_epoch(0))
+
+
+def test_a_file_that_vanished_is_named(opened, tmp_path):
+    root = make_folder(tmp_path / "d")
+    loader = opened(root)
+    path = sorted((root / "train" / "n01").iterdir())[0]
+    path.unlink()
+    with pytest.raises(DataError, match=f"{path.name}: cannot be read: No such file"):
+        list(loader.train_epoch(0))
+
+
+@NEEDS_DALI
+def test_what_only_dali_cannot_decode_goes_to_torchvision(opened, tmp_path):
+    root = make_folder(tmp_path / "d")
+    path = sorted((root / "train" / "n02").iterdir())[1]
+    path.write_bytes(encode(picture(3, 50, 60), "GIF"))
+    expected = updates(opened(root, backend="torchvision").train_epoch(0))
+    loader = opened(root, backend="dali")
+    with pytest.warns(UserWarning, match="dali-cpu failed on the batch"):
+        found = updates(loader.train_epoch(0))
+    assert loader.bad == (set(), set())
+    assert all(torch.allclose(found[u][0], expected[u][0], atol=0.2) for u in expected)

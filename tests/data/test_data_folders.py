@@ -1,0 +1,220 @@
+"""The index of a data folder and the lay-out of the embedded set: what is accepted, the one line for what is not."""
+
+import gzip
+import hashlib
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from reproduce.engine.data import embedded, folders
+from reproduce.errors import DataError
+from tests.helpers.data import encode, make_config, make_folder, picture
+
+
+def index(root, tmp_path, **changes):
+    return folders.index(root, make_config(tmp_path / "config", **changes).data)
+
+
+def fails(root, tmp_path, **changes) -> str:
+    with pytest.raises(DataError) as caught:
+        index(root, tmp_path, **changes)
+    message = str(caught.value)
+    assert "\n" not in message and str(root) in message
+    return message
+
+
+def test_class_folders(tmp_path):
+    root = make_folder(tmp_path / "d")
+    (root / "train" / "n01" / "train_001.JPEG").rename(root / "train" / "n01" / "UPPER.JPG")
+    (root / "train" / "n01" / "._UPPER.JPG").write_bytes(b"")
+    (root / "train" / "n01" / "notes.txt").write_text("no image")
+    found = index(root, tmp_path)
+    assert found.classes == ["n01", "n02", "n03"]
+    assert len(found.train.names) == len(set(found.train.names)) == 24
+    assert "train/n01/UPPER.JPG" in found.train.names
+    assert all(found.classes[label] == name.split("/")[1] for name, label in zip(found.train.names, found.train.labels))
+    assert found.val.names == sorted(found.val.names) and found.val.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 3
+
+
+def test_training_files_are_numbered_in_a_fixed_mixed_order(tmp_path):
+    """Sorted by class, the unshuffled tail would give each worker images of one class."""
+    labels = index(make_folder(tmp_path / "d"), tmp_path).train.labels
+    assert all(len(set(labels[worker * 6 : worker * 6 + 6].tolist())) > 1 for worker in range(4))
+
+
+def flat(tmp_path, mapping: str, text: str):
+    root = make_folder(tmp_path / "d")
+    for number, path in enumerate(sorted((root / "val").glob("*/*")), 1):
+        path.rename(root / "val" / f"ILSVRC2012_val_{number:08d}.JPEG")
+    for folder in ("n01", "n02", "n03"):
+        (root / "val" / folder).rmdir()
+    (root / mapping).write_text(text)
+    return root
+
+
+LABELS = [2, 0, 1, 1, 0, 2, 2, 1, 0, 0, 1]
+NAMES = [f"ILSVRC2012_val_{number:08d}" for number in range(1, 12)]
+MAPPINGS = {
+    "val_map.txt": "\n".join(f"{name}.JPEG n0{label + 1}" for name, label in zip(NAMES, LABELS)),
+    "val/val.txt": "\n".join(f"{name}.JPEG {label}" for name, label in reversed(list(zip(NAMES, LABELS)))),
+    "LOC_val_solution.csv": "ImageId,PredictionString\n"
+    + "\n".join(f"{name},n0{label + 1} 1 2 30 40 " for name, label in zip(NAMES, LABELS)),
+    "synset_labels.txt": "\n".join(f"n0{label + 1}" for label in LABELS) + "\n",
+}
+
+
+@pytest.mark.parametrize("mapping", MAPPINGS)
+def test_flat_validation_folder(tmp_path, mapping):
+    found = index(flat(tmp_path, mapping, MAPPINGS[mapping]), tmp_path)
+    assert found.val.labels.tolist() == LABELS
+    assert found.val.names[0] == "val/ILSVRC2012_val_00000001.JPEG"
+
+
+@pytest.mark.parametrize(
+    ("mapping", "text", "expected"),
+    [
+        ("notes.txt", "", "no class folders and no mapping"),
+        ("val_map.txt", MAPPINGS["val_map.txt"].split("\n", 2)[2], "ILSVRC2012_val_00000001.JPEG, ILSVRC2012_val_0000"),
+        ("val_map.txt", MAPPINGS["val_map.txt"].replace("n02", "n77"), "classes that train/ does not have: n77"),
+        ("val_map.txt", "one-word-lines\n", "not readable"),
+        ("LOC_val_solution.csv", "Id,Prediction\n1,n01\n", "ImageId,PredictionString"),
+        ("synset_labels.txt", "n01\nn02\n", "has 2 lines for 11 images"),
+    ],
+)
+def test_flat_validation_folder_errors(tmp_path, mapping, text, expected):
+    assert expected in fails(flat(tmp_path, mapping, text), tmp_path)
+
+
+def test_missing_folder(tmp_path):
+    message = fails(tmp_path / "nowhere", tmp_path)
+    assert "no such folder" in message and "train/CLASS/*" in message and "--data" in message
+    message = fails(tmp_path / "nowhere", tmp_path, data__dataset="fashion_mnist")
+    assert "python -m reproduce.engine.data.embedded" in message
+
+
+def test_classes_that_differ_are_named(tmp_path):
+    root = make_folder(tmp_path / "d")
+    (root / "val" / "n03").rename(root / "val" / "m99")
+    message = fails(root, tmp_path)
+    assert "only in train: n03" in message and "only in val: m99" in message
+    for name in ("m1", "m2", "m3"):
+        (root / "val" / name).mkdir()
+    assert "only in val: m1, m2, m3 and 1 more" in fails(root, tmp_path)
+
+
+@pytest.mark.parametrize(("part", "key"), [("train", "train_images"), ("val", "val_images")])
+def test_counts_that_differ_from_the_config(tmp_path, part, key):
+    root = make_folder(tmp_path / "d")
+    (root / part / "n01" / "one_more.png").write_bytes(encode(picture(0, 40, 40), "PNG"))
+    stated = {"train": 24, "val": 11}[part]
+    assert f"holds {stated + 1} images, data.{key} states {stated}" in fails(root, tmp_path)
+    for path in list((root / part / "n01").iterdir())[:2]:
+        path.unlink()
+    assert f"holds {stated - 1} images, data.{key} states {stated}" in fails(root, tmp_path)
+
+
+def test_wrong_number_of_classes(tmp_path):
+    assert "holds 3 class folders: data.classes is 4" in fails(make_folder(tmp_path / "d"), tmp_path, data__classes=4)
+
+
+# ---- the embedded set ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def source(tmp_path, monkeypatch):
+    """Four files as Fashion-MNIST's, with 50 and 20 images."""
+    folder, rng = tmp_path / "source", np.random.default_rng(0)
+    folder.mkdir()
+    digests = {}
+    for part, count in (("train", 50), ("t10k", 20)):
+        images = b"\0" * 16 + rng.integers(0, 256, (count, 28, 28), dtype=np.uint8).tobytes()
+        labels = b"\0" * 8 + bytes(range(10)) * (count // 10)
+        for kind, content in (("images-idx3", images), ("labels-idx1", labels)):
+            name = f"{part}-{kind}-ubyte.gz"
+            (folder / name).write_bytes(gzip.compress(content))
+            digests[name] = hashlib.sha256(content).hexdigest()
+    monkeypatch.setattr(embedded, "FILES", digests)
+    return folder
+
+
+EMBEDDED = {
+    "data__dataset": "fashion_mnist", "data__val_images": 20, "data__classes": 10, "data__image_size": 28,
+    "data__eval_resize": 28, "data__mean": [72.9], "data__std": [90.0], "model__input_channels": 1,
+}  # fmt: skip
+
+
+def test_lay_out_is_lossless_and_indexed(tmp_path, source, capsys):
+    out = tmp_path / "data" / "fashion_mnist"
+    assert embedded.main(["--out", str(out), "--source", str(source)]) == 0
+    assert "50 training and 20 validation images" in capsys.readouterr().out
+    pixels = np.frombuffer(gzip.decompress((source / "train-images-idx3-ubyte.gz").read_bytes())[16:], np.uint8)
+    with Image.open(out / "train" / "3_dress" / "00013.png") as image:
+        assert np.array_equal(np.asarray(image), pixels.reshape(-1, 28, 28)[13])
+    whole = index(out, tmp_path, data__train_images=50, **EMBEDDED)
+    part = index(out, tmp_path, data__train_images=30, **EMBEDDED)
+    assert part.train.names == whole.train.names[:30]
+    assert "holds 50 images, data.train_images states 51" in fails(out, tmp_path, data__train_images=51, **EMBEDDED)
+
+
+def test_lay_out_interrupted_then_rerun(tmp_path, source, monkeypatch):
+    out, real, calls = tmp_path / "fashion_mnist", embedded._write, []
+
+    def interrupted(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(embedded, "_write", interrupted)
+    assert embedded.main(["--out", str(out), "--source", str(source)]) == 130
+    assert not out.exists()
+    assert embedded.main(["--out", str(out), "--source", str(source)]) == 0
+    assert len(list(out.glob("*/*/*.png"))) == 70
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fashion_mnist", "source"]
+
+    shutil.rmtree(source)  # a third call needs nothing
+    assert embedded.main(["--out", str(out), "--source", str(source)]) == 0
+    (out / folders.MARKER).unlink()
+    assert "its lay-out was cut short" in fails(out, tmp_path, **EMBEDDED)
+    with pytest.raises(DataError, match="not a complete lay-out: remove it"):
+        embedded.lay_out(out, source)
+
+
+def test_sources_are_tried_in_turn_and_all_named(tmp_path, source, monkeypatch, capsys):
+    def refuse(reason):
+        def fetch(scratch):
+            raise embedded.Unavailable(reason)
+
+        return fetch
+
+    monkeypatch.setattr(embedded, "INSTALLED", tmp_path / "not-installed")
+    monkeypatch.setattr(embedded, "_archive", refuse("no archive"))
+    monkeypatch.setattr(embedded, "_torchvision", refuse("no network"))
+    assert embedded.main(["--out", str(tmp_path / "out")]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and "--source" in message
+    assert all(part in message for part in ("no train-images-idx3-ubyte.gz there", "no archive", "no network"))
+    monkeypatch.setattr(embedded, "_torchvision", lambda scratch: embedded._folder(source))
+    assert embedded.lay_out(tmp_path / "out")["source"] == "torchvision's download"
+    assert json.loads((tmp_path / "out" / folders.MARKER).read_text())["val_images"] == 20
+
+
+def test_damaged_source_is_refused(tmp_path, source):
+    name = "t10k-labels-idx1-ubyte.gz"
+    (source / name).write_bytes(gzip.compress(b"\0" * 28))
+    with pytest.raises(DataError, match=f"{name} is not the published file"):
+        embedded.lay_out(tmp_path / "out", source)
+    (source / name).write_bytes((source / name).read_bytes()[:-9])
+    with pytest.raises(DataError, match=name):
+        embedded.lay_out(tmp_path / "out", source)
+
+
+def test_target_that_cannot_be_written(tmp_path, source):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DataError, match="cannot be written"):
+        embedded.lay_out(tmp_path / "file" / "out", source)
+    with pytest.raises(DataError, match="cannot be written"):
+        embedded.lay_out(tmp_path / "file", source)

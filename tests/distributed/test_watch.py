@@ -1,0 +1,176 @@
+"""The watch: a rank that hangs is named within the timeout, by one of the others, in one line; a slow one goes on."""
+
+import contextlib
+import multiprocessing
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from reproduce.engine.spawn import environment
+from reproduce.engine.watch import NoWatch
+from reproduce.errors import EXIT_LOST, LostError, UserError, command
+from tests.helpers import ROOT, watch_run
+
+TIMEOUT = 3.0
+FIRST = "error: rank (\\d) waited [34] s for the gradients of update 5: "
+LAST = ": run the same command again to go on from the last checkpoint, with a longer --timeout if it was only slow\n"
+
+
+class Group:
+    """Ranks forked from a server that has torch imported, with stderr files; whatever is left is killed at the end."""
+
+    def __init__(self, folder: Path, *behaviours: str, timeout: float = TIMEOUT):
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["torch", "torch.distributed", "watch_run"])
+        self.errors = [folder / f"stderr_{rank}" for rank in range(len(behaviours))]
+        port = free_port()
+        self.members = []
+        for rank, errors in enumerate(self.errors):
+            env = environment(rank, len(behaviours), port) | {"TORCH_CPP_LOG_LEVEL": "ERROR"}
+            arguments = (env, str(errors), timeout, list(behaviours))
+            self.members.append(context.Process(target=watch_run.forked, args=arguments))
+            self.members[-1].start()
+        self.began = time.monotonic()
+
+    def first_end(self, within: float) -> tuple[int, int]:
+        """Rank and exit code of the first to end, given as many seconds."""
+        multiprocessing.connection.wait([member.sentinel for member in self.members], within)
+        for rank, member in enumerate(self.members):
+            if member.exitcode is not None:
+                return rank, member.exitcode
+        raise AssertionError(f"nobody ended within {within} s")
+
+    def said(self) -> str:
+        return "".join(path.read_text() for path in self.errors)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for member in self.members:
+            member.kill()
+            member.join()
+
+
+def free_port() -> int:
+    import socket
+
+    with contextlib.closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def imported(tmp_path_factory):
+    """Has the server import torch, so that it does not count in the tests."""
+    with Group(tmp_path_factory.mktemp("import"), "good", timeout=60) as group:
+        assert group.first_end(60) == (0, 0), group.said()
+
+
+@pytest.mark.parametrize(
+    ("behaviours", "why"),
+    [
+        (["good", "stop", "good"], r"rank 1 has not been heard of for [2-5] s \(last at update [45] of 12\)"),
+        (["good", "good", "wedge"], r"rank 2 has not been heard of for [2-5] s \(last at update [45] of 12\)"),
+        (["good", "good", "compute"], r"rank 2 is still at update 5 of 12 \(computing\)"),
+        (["compute", "good", "good"], r"rank 0 is still at update 5 of 12 \(computing\)"),
+        (["good", "elsewhere", "good"], "rank 1 waits for something else"),
+        (["network", "network", "network"], "all ranks wait for it, so it is the network between them"),
+        (["stop", "good", "good"], r"rank 0 has not answered for [1-5] s \(it, or the launcher on its host, .*\)"),
+        (["good", "stop", "compute", "good"], r"rank 1 has not been heard of .*, rank 2 is still at update 5 of .*"),
+        (["good", *["compute"] * 6], r"rank 1 is still .*, rank 4 is still at .* \(computing\) and 2 more ranks"),
+    ],
+)  # fmt: skip
+def test_the_rank_that_hangs_is_named(tmp_path, behaviours, why):
+    with Group(tmp_path, *behaviours) as group:
+        rank, code = group.first_end(TIMEOUT + 6)
+        took = time.monotonic() - group.began
+        assert code == EXIT_LOST, group.said()
+        assert behaviours[rank] in ("good", "network") and took > TIMEOUT
+        time.sleep(2)  # what the launcher gives the others
+        said = group.said()
+        assert re.fullmatch(FIRST + why + LAST, said), said
+        assert int(re.match(FIRST, said)[1]) == rank
+
+
+def test_a_slow_rank_is_left_alone(tmp_path):
+    with Group(tmp_path, "good", "good", f"compute {TIMEOUT - 0.5}") as group:
+        for member in group.members:
+            member.join(20)
+        assert [member.exitcode for member in group.members] == [0, 0, 0] and group.said() == ""
+
+
+def test_a_job_suspended_as_a_whole_goes_on(tmp_path):
+    """The time it was stopped is no waiting."""
+    with Group(tmp_path, "good", "good", "compute 2") as group:
+        time.sleep(1.5)
+        for signum, pause in ((signal.SIGSTOP, TIMEOUT + 1), (signal.SIGCONT, 0)):
+            for member in group.members:
+                os.kill(member.pid, signum)
+            time.sleep(pause)
+        for member in group.members:
+            member.join(20)
+        assert [member.exitcode for member in group.members] == [0, 0, 0] and group.said() == ""
+
+
+def test_once_one_has_spoken_all_leave_with_the_same_code(tmp_path):
+    """Those that do not speak a little later, the one that held them up among them, should it be alive."""
+    with Group(tmp_path, "good", "good", "compute") as group:
+        group.first_end(TIMEOUT + 6)
+        for member in group.members:
+            member.join(60)
+        assert [member.exitcode for member in group.members] == [EXIT_LOST] * 3
+        assert group.said().count("\n") == 1
+
+
+LAUNCHER = "import sys; from reproduce.engine.spawn import launch; sys.exit(launch([sys.executable, *sys.argv[1:]], 3))"
+TORCHRUN = ["-m", "torch.distributed.run", "--nproc-per-node=3", "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"]
+
+
+def under(launcher: list[str], *behaviours: str) -> subprocess.Popen:
+    command = [sys.executable, *launcher, "-m", "tests.helpers.watch_run", str(TIMEOUT), *behaviours]
+    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize(("stopped", "says"), [(0, "rank 0 has not answered"), (1, "rank 1 has not been heard of")])
+def test_under_our_launcher(stopped, says):
+    job = under(["-c", LAUNCHER], *["stop" if rank == stopped else "good" for rank in range(3)])
+    said = job.communicate(timeout=60)[1]
+    assert job.returncode == EXIT_LOST
+    assert said.startswith("error: rank ") and says in said and said.count("\n") == 1
+
+
+def test_under_torchrun():
+    """Its agent, not rank 0, keeps the store."""
+    job = under(TORCHRUN, "stop", "good", "good")
+    try:
+        line = next(line for line in job.stderr if line.startswith("error: "))
+        assert "rank 0 has not been heard of for " in line
+    finally:
+        # the agent would wait 30 s for the stopped one
+        for pid in Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
+        job.communicate(timeout=60)
+
+
+def test_one_process_has_nobody_to_wait_for():
+    watch = NoWatch()
+    watch.doing("update 1 of 2")
+    with watch.waiting("the gradients of update 1"):
+        pass
+    watch.close()
+
+
+def test_a_loss_has_an_exit_code_of_its_own(capsys):
+    def main(error):
+        raise error
+
+    assert command(main)(LostError("rank 3 is gone")) == EXIT_LOST == 76
+    assert command(main)(UserError("bad input")) == 2
+    assert capsys.readouterr().err == "error: rank 3 is gone\nerror: bad input\n"

@@ -1,0 +1,234 @@
+"""Interrupted runs: the same bits as an uninterrupted one, one log, the documented exit codes."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from reproduce.engine.checkpoint import Checkpoints, unpack
+from reproduce.engine.comm import Comm
+from reproduce.engine.model import weights_sha256
+from reproduce.engine.wishes import Wishes
+from reproduce.errors import EXIT_PREEMPTED, CheckpointError
+from reproduce.events import RESUMED, log_path, read_events, read_log
+from tests.helpers import ROOT
+from tests.helpers.data import make_config, make_folder
+from tests.helpers.runs import SLOW, finish, outcome, start, wait_for
+from tests.helpers.worker_run import MadeUpImages, build
+
+# ---- the state, in one process ------------------------------------------------------------------------------------
+
+
+def trainer_of(**options):
+    trainer = build(Comm(torch.device("cpu")), updates=6, **options)
+    return trainer, MadeUpImages(trainer.config, trainer.workers)
+
+
+def go_on(trainer, loader, until: int | None = None) -> list[float]:
+    """Train to the end, or to an update; returns the mean losses of the epochs that ended."""
+    losses = []
+    while trainer.epoch < trainer.config.schedule.epochs:
+        for _ in trainer.train_epoch(loader):
+            if trainer.update == until:
+                return losses
+        losses.append(trainer.end_epoch())
+    return losses
+
+
+def facts(trainer) -> list:
+    rows = trainer.statistics.rows(trainer.comm)
+    return [weights_sha256(trainer.model), *(table.numpy().tobytes() for table in rows.values())]
+
+
+@pytest.mark.parametrize("stop", range(1, 7))
+def test_a_run_resumed_after_any_update_ends_with_the_same_bits(stop, tmp_path):
+    """Through a file, after each of six updates in two epochs; losses of the epochs included."""
+    whole, loader = trainer_of()
+    expected_losses = go_on(whole, loader)
+    first, loader = trainer_of()
+    losses = go_on(first, loader, until=stop)
+    Checkpoints(tmp_path).save(first.state(), stop)
+    payload, update = Checkpoints(tmp_path).newest()
+    second, loader = trainer_of()
+    second.load_state(unpack(payload))
+    assert second.update == update == stop
+    assert losses + go_on(second, loader) == expected_losses
+    assert facts(second) == facts(whole)
+
+
+def test_a_state_of_another_recipe_or_seed_is_refused():
+    trainer, _ = trainer_of()
+    state = trainer.state()
+    other, _ = trainer_of(groups="layer")
+    with pytest.raises(CheckpointError, match=f"of recipe {trainer.config.hash} with seed 3, not of"):
+        other.load_state(state)
+    with pytest.raises(CheckpointError, match="with seed 4"):
+        trainer.load_state(state | {"seed": 4})
+
+
+def test_wishes_by_time_and_by_signal():
+    now = [0.0]
+    wishes = Wishes(10.0, clock=lambda: now[0])
+    assert not wishes.save and not wishes.stop
+    now[0] = 10.5
+    assert wishes.save
+    wishes.saved()
+    assert not wishes.save
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        wishes.heed_signals()
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert wishes.stop
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+    now[0] = 1e6
+    assert not Wishes(0.0, clock=lambda: now[0]).save
+
+
+# ---- whole runs ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    return make_folder(tmp_path_factory.mktemp("images") / "images", train=160)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, images):
+    out = tmp_path_factory.mktemp("uninterrupted")
+    assert finish(start(out, images, 2))[0] == 0
+    return outcome(out)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_preempted_run_saves_exits_75_and_goes_on_to_the_same_log(tmp_path, images, uninterrupted, signum):
+    log = log_path(tmp_path, "small", 1)
+    child = start(tmp_path, images, 2)
+    wait_for(log, '"epoch_start", "value": null, "metadata": {"file": "reproduce/engine/train.py", "lineno": 0, "ep')
+    time.sleep(0.3)  # somewhere in the first epochs
+    child.send_signal(signum)
+    code, err = finish(child)
+    assert code == EXIT_PREEMPTED, err
+    assert err.count("run the same command again to go on") == 1 and "error" not in err and "Traceback" not in err
+    assert not read_log(log).complete
+    code, err = finish(start(tmp_path, images, 2))
+    assert code == 0, err
+    assert "resumed after update" in err
+    assert outcome(tmp_path) == uninterrupted
+    found = read_log(log)
+    assert found.complete and found.interruptions == 1 and len(found.epoch_seconds) == 4
+
+
+def test_resuming_with_another_number_of_processes_gives_the_same_result(tmp_path, images, uninterrupted):
+    """To the rounding of sums: the weights differ in their last digits, so the losses to 1e-4."""
+    child = start(tmp_path, images, 2)
+    wait_for(log_path(tmp_path, "small", 1), '"epoch_stop"')
+    child.send_signal(signal.SIGTERM)
+    assert finish(child)[0] == EXIT_PREEMPTED
+    assert finish(start(tmp_path, images, 4))[0] == 0
+    found, expected = ([e[2]["train_loss"] for e in log if e[0] == "epoch_stop"] for log in
+                       (outcome(tmp_path), uninterrupted))  # fmt: skip
+    assert found == pytest.approx(expected, rel=1e-4) and len(found) == 4
+    environments = [e.value["world_size"] for _, e in read_events(log_path(tmp_path, "small", 1)) if e.key == RESUMED]
+    assert environments == [4]
+
+
+def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_it_used(tmp_path, images, uninterrupted):
+    child = start(tmp_path, images, 2, "--checkpoint-every", "0.05")
+    folder = tmp_path / "checkpoints" / "small" / "seed_1"
+    give_up = time.monotonic() + 90
+    while len(list(folder.glob("*.ckpt"))) < 2 and time.monotonic() < give_up:
+        time.sleep(0.02)
+    child.kill()
+    finish(child)
+    older, newest = sorted(folder.glob("*.ckpt"))[-2:]
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 1
+    newest.write_bytes(data)
+    code, err = finish(start(tmp_path, images, 2))
+    assert code == 0, err
+    assert f"{newest}: checksum differs; {older.name} is used instead" in err
+    assert f"resumed after update {int(older.stem.split('_')[1])}" in err
+    assert outcome(tmp_path) == uninterrupted
+
+
+def test_corrupt_images_are_counted_once_however_often_a_run_is_interrupted(tmp_path):
+    images = make_folder(tmp_path / "images", train=160)
+    for path in sorted((images / "train" / "n01").iterdir())[:3]:
+        path.write_bytes(path.read_bytes()[:200])
+    found = []
+    for name, stop in (("whole", False), ("stopped", True)):
+        out = tmp_path / name
+        child = start(out, images, 1, data__corrupt_images="skip")
+        if stop:
+            wait_for(log_path(out, "small", 1), '"epoch_stop"')
+            child.send_signal(signal.SIGTERM)
+            assert finish(child)[0] == EXIT_PREEMPTED
+            child = start(out, images, 2, data__corrupt_images="skip")
+        assert finish(child)[0] == 0
+        found.append(read_log(log_path(out, "small", 1)).result["skipped"])
+    assert found == [3, 3]
+
+
+def test_a_full_disk_keeps_the_old_checkpoint_and_stops_in_one_line(tmp_path, images):
+    """The limit on the size of a file stands for the disk: the log fits, a checkpoint does not."""
+    make_config(tmp_path, **SLOW)
+    command = [sys.executable, "-m", "reproduce.engine.train", str(tmp_path / "small.toml"), "--data", str(images)]
+    command += ["--out", str(tmp_path), "--checkpoint-every", "0.05"]
+    limited = ["bash", "-c", 'ulimit -f 200; trap "" XFSZ; exec "$@"', "bash", *command]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(limited, env=env, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2 and "cannot write the checkpoint: File too large" in done.stderr
+    assert "Traceback" not in done.stderr and done.stderr.count("error:") == 1
+    assert not read_log(log_path(tmp_path, "small", 1)).complete
+    assert list((tmp_path / "checkpoints" / "small" / "seed_1").iterdir()) == []
+
+
+def test_a_changed_recipe_starts_anew_and_says_so(tmp_path, images):
+    child = start(tmp_path, images, 1)
+    wait_for(log_path(tmp_path, "small", 1), '"epoch_stop"')
+    child.send_signal(signal.SIGTERM)
+    assert finish(child)[0] == EXIT_PREEMPTED
+    code, err = finish(start(tmp_path, images, 1, "--set", "schedule.peak_lr=0.04"))
+    assert code == 0 and "the run begins anew" in err
+    assert read_log(log_path(tmp_path, "small", 1)).interruptions == 0
+
+
+def test_a_complete_run_is_run_again_from_the_beginning(tmp_path, images, uninterrupted):
+    for _ in range(2):
+        code, err = finish(start(tmp_path, images, 2))
+        assert code == 0 and "resumed" not in err
+        assert outcome(tmp_path) == uninterrupted
+    (last,) = (tmp_path / "checkpoints" / "small" / "seed_1").iterdir()
+    state = unpack(Checkpoints(last.parent).newest()[0])
+    assert (state["epoch"], state["update"]) == (4, 80) and json.dumps(state["log"])
+
+
+def test_events_of_a_resumed_epoch_are_complete_and_its_seconds_are_not_counted(tmp_path):
+    from reproduce.events import CONFIG, LogWriter, end, point
+    from reproduce.events import start as begin
+
+    log, clock = LogWriter(tmp_path / "result_1.txt"), itertools.count(10**9, 10**9)
+
+    def write(event):
+        log(type(event)(event.key, event.value, event.metadata, event.kind, at=next(clock)))
+
+    write(point(CONFIG, {"hash": "x", "recipe": {"schedule": {"epochs": 3}}}))
+    write(point("reproduce_environment", {"hardware": "A", "devices": 1}))
+    write(begin("run_start"))
+    for epoch in range(3):
+        write(begin("epoch_start", epoch_num=epoch + 1))
+        if epoch == 1:
+            write(point(RESUMED, {"hardware": "A", "devices": 1}))
+        write(end("epoch_stop", images=10))
+    write(end("run_stop", status="success"))
+    found = read_log(tmp_path / "result_1.txt")
+    assert found.complete and found.interruptions == 1 and not found.moved
+    assert found.images_per_second == 10.0

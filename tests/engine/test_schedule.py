@@ -1,0 +1,77 @@
+"""The schedules against the team's published ones, iteration by iteration, and against their own definitions."""
+
+import csv
+import dataclasses
+
+import pytest
+
+from reproduce import config as configs
+from reproduce.engine.schedule import Schedule
+from tests.helpers import ROOT
+
+GOLDEN = ROOT / "tests/golden/mlperf_v06_lr_wd_schedule.csv"
+
+
+@pytest.fixture(scope="module")
+def team():
+    return configs.load(ROOT / "paper_configs/mlperf06_b86016_g2048.toml")
+
+
+def test_lr_and_weight_decay_equal_all_1340_published_rows(team):
+    schedule, rows = Schedule.of(team), list(csv.DictReader(GOLDEN.open()))
+    assert len(rows) == team.total_updates == 1340
+    for row in rows:
+        i = int(row["iteration0"])
+        assert schedule.lr(i) == pytest.approx(float(row["lr"]), rel=1e-6)
+        assert schedule.lr(i) * schedule.weight_decay_at(i) == pytest.approx(float(row["wd_times_lr"]), rel=1e-6)
+        assert schedule.decay_at(i) == pytest.approx(float(row["decay_coeff"]), rel=1e-6)
+
+
+def test_updates_of_every_epoch_equal_the_published_ones(team):
+    counts = {}
+    for row in csv.DictReader(GOLDEN.open()):
+        counts[int(row["logged_epoch_inferred"])] = counts.get(int(row["logged_epoch_inferred"]), 0) + 1
+    assert team.epoch_updates() == [counts[epoch] for epoch in range(1, 91)]
+    assert [e for e, n in counts.items() if n == 14] == [9, 17, 26, 34, 42, 51, 59, 68, 76, 84]
+
+
+def test_headline_has_sixteen_updates_per_epoch():
+    config = configs.load(ROOT / "paper_configs/headline_b81920_g2048.toml")
+    assert config.global_batch() == 81920
+    assert set(config.epoch_updates()) == {16} and config.total_updates == 1440
+    schedule = Schedule.of(config)
+    assert schedule.warmup == 576 and schedule.warmup + schedule.decay_updates == 1408
+    assert schedule.lr(575) == schedule.peak_lr and schedule.lr(1439) == pytest.approx(0.0025 * schedule.peak_lr)
+
+
+def schedule_with(team, **values):
+    return dataclasses.replace(Schedule.of(team), **values)
+
+
+def test_linear_decay_is_a_straight_line(team):
+    schedule = schedule_with(team, decay="linear", power=1.0, warmup=100, decay_updates=100, end_ratio=0.0)
+    assert [schedule.decay_at(i) for i in (0, 100, 150, 175, 200, 999)] == pytest.approx([1, 1, 0.5, 0.25, 0, 0])
+
+
+def test_step_decay_multiplies_at_each_milestone(team):
+    schedule = schedule_with(team, decay="step", milestones=(10, 20), factor=0.1, warmup=0)
+    assert [schedule.decay_at(i) for i in (9, 10, 19, 20)] == pytest.approx([1, 0.1, 0.1, 0.01])
+
+
+def test_momentum_goes_linearly_from_the_first_to_the_last_update(team):
+    schedule = schedule_with(team, momentum_start=0.9, momentum_end=0.5, total=101)
+    assert [schedule.momentum(i) for i in (0, 50, 100)] == pytest.approx([0.9, 0.7, 0.5])
+
+
+def test_weight_decay_is_constant_unless_it_follows_the_warmup(team):
+    schedule = schedule_with(team, weight_decay_follows_warmup=False)
+    assert {schedule.weight_decay_at(i) for i in range(0, 1340, 67)} == {5e-5}
+
+
+def test_batch_size_phases_change_the_global_batch_and_the_updates(tmp_path):
+    """As in the Table 1 rows of Smith et al. and Mikami et al.: the mini-batch grows during the run."""
+    base = ROOT / "paper_configs/headline_b81920_g2048.toml"
+    config = configs.load(base, ["batch.local_batch=[[0, 20], [30, 40], [60, 80]]"])
+    assert [config.global_batch(epoch) for epoch in (0, 29, 30, 60)] == [40960, 40960, 81920, 163840]
+    assert [config.epoch_updates()[epoch] for epoch in (0, 30, 89)] == [32, 16, 8]
+    assert config.updates_at(31.5) == 30 * 32 + 24

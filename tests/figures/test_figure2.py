@@ -1,0 +1,182 @@
+"""Figure 2 and the modelled panel of groups: what is paper, public, measured and modelled, and nothing in its place."""
+
+import json
+import statistics
+import subprocess
+import sys
+
+import pytest
+
+from reproduce import figure2, groups, plan, runner
+from reproduce.artefacts import artefact
+from reproduce.cluster import evidence, files, uncertainty, validate
+from reproduce.cluster.answer import RULES
+from reproduce.cluster.step import Work, step
+from reproduce.report import claims, exchange, output, paper, plot, public, scaling
+from reproduce.report.measured import CONFIGS, collect
+from tests.helpers import ROOT
+from tests.helpers.logs import write_log
+
+HEADLINE = "headline_b81920_g2048"
+
+
+@pytest.fixture
+def few_draws(monkeypatch):
+    for module in (scaling, exchange):
+        monkeypatch.setattr(module, "draws", lambda cluster: uncertainty.draws(cluster, 3))
+
+
+def draw(tmp_path, tier="quick"):
+    assert figure2.main(["--results", str(tmp_path), "--tier", tier]) == 0
+    return json.loads((tmp_path / "figure2.json").read_text(encoding="utf-8"))
+
+
+def of_kind(facts, kind):
+    return [one for one in facts["series"] if one["kind"] == kind]
+
+
+def test_every_number_has_its_kind_and_its_source(tmp_path, few_draws):
+    facts = draw(tmp_path)
+    known, = of_kind(facts, "paper")
+    assert (known["gpus"], known["images_per_second"], known["status"]) == (2048, 1_730_000, "abstract")
+    team, = of_kind(facts, "public")
+    assert team["images_per_second"] == statistics.median(public.steady_rates()) and team["gpus"] == 2048
+    assert len(team["values"]) == 5 and "MLPerf v0.6" in team["label"]
+    assert of_kind(facts, "measured") == []
+    modelled, = of_kind(facts, "modelled")
+    assert modelled["cluster"] == "abci" and modelled["file"] == "paper_configs/clusters/abci.toml"
+    assert modelled["stack"] == "V100 NGC 18.11" and "modelled" in facts["title"]
+    assert modelled["constants"]["network.adapter_bandwidth"]["status"] == "datasheet"
+    assert modelled["constants"]["software.slowdown"]["status"] == "calibrated"
+
+
+def test_the_line_is_the_model_from_4_to_2048_gpus(tmp_path, few_draws):
+    modelled, = of_kind(draw(tmp_path), "modelled")
+    cluster = files.load("abci")
+    assert [point["gpus"] for point in modelled["points"]] == [4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048]
+    first = step(Work(40), 4, cluster).images_per_second / 4
+    for point in modelled["points"]:
+        rate = step(Work(40), point["gpus"], cluster).images_per_second
+        assert point["images_per_second"] == pytest.approx(rate)
+        assert point["efficiency"] == pytest.approx(rate / (first * point["gpus"]))
+        assert 0.7 * rate < point["band"][0] < point["band"][1] < 1.3 * rate
+    assert modelled["points"][0]["efficiency"] == 1
+
+
+def test_it_shows_how_far_the_model_was_off_and_claims_no_more(tmp_path, few_draws):
+    modelled, = of_kind(draw(tmp_path), "modelled")
+    errors = modelled["validation_errors_percent"]
+    expected = {row.name: validate.check(row).rate_error for row in evidence.multi_node() if "V100" in row.stack}
+    assert errors == pytest.approx(expected) and len(errors) == 5
+
+
+def test_paper_hollow_model_dashed_and_missing_said(few_draws):
+    figure, ax = plot.plt.subplots()
+    line = scaling.line(files.load("abci"), Work(40))
+    checks = [validate.check(evidence.multi_node()[0])]
+    points = [scaling.paper_point(paper.load()), scaling.public_point()]
+    scaling.draw(ax, line, checks, points)
+    lines = {one.get_label(): one for one in ax.lines}
+    known = lines["paper: over 1,730,000 images/s (abstract)"]
+    assert known.get_markerfacecolor() == "none" and list(known.get_xdata()) == [2048]
+    assert lines["modelled: abci, 40 images per GPU, cubic:3"].get_linestyle() == "--"
+    assert "measured here, ResNet-50 with a GPU per worker: missing" in lines
+    low = line.steps[0].images_per_second / (1 + checks[0].rate_error / 100)
+    bottoms = [min(path.vertices[:, 1].min() for path in one.get_paths()) for one in ax.collections]
+    assert len(bottoms) == 2 and any(low == pytest.approx(bottom) for bottom in bottoms), "the errors are not drawn"
+    assert ax.get_xscale() == ax.get_yscale() == "log" and len(figure.axes) == 2
+    plot.plt.close(figure)
+
+
+def test_a_log_counts_only_with_a_device_per_worker_and_of_this_network(tmp_path, few_draws):
+    log = {"devices": 2048, "hardware": "2048 x test GPU"}
+    write_log(tmp_path, HEADLINE, seed=0, **log)
+    m = collect(tmp_path, HEADLINE)
+    assert m.n == 1 and not m.emulated
+    point, = scaling.measured_points([m])
+    assert point["gpus"] == 2048 and point["images_per_second"] == m.images_per_second.mean
+    assert of_kind(draw(tmp_path, "paper"), "measured")[0]["config_hash"] == m.config.hash
+    write_log(tmp_path, HEADLINE, seed=0, devices=8)
+    assert collect(tmp_path, HEADLINE).emulated and scaling.measured_points([collect(tmp_path, HEADLINE)]) == []
+    write_log(tmp_path, "quick/baseline_b128_w2", seed=0)
+    small = collect(tmp_path, "quick/baseline_b128_w2")
+    assert not small.emulated and small.n and scaling.measured_points([small]) == [], "another network"
+
+
+def test_the_same_inputs_give_the_same_bytes(tmp_path, few_draws):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        draw(tmp_path / name)
+    for suffix in ("png", "pdf", "json"):
+        assert (tmp_path / f"a/figure2.{suffix}").read_bytes() == (tmp_path / f"b/figure2.{suffix}").read_bytes()
+
+
+def test_the_published_figures_are_those_of_the_model():
+    cluster = files.load("abci")
+    modelled, = of_kind(json.loads((ROOT / "figures/modelled/figure2.json").read_text()), "modelled")
+    assert modelled["constants"] == json.loads(json.dumps(cluster.facts()["constants"]))
+    for point in modelled["points"]:
+        assert point["images_per_second"] == pytest.approx(step(Work(40), point["gpus"], cluster).images_per_second)
+    panel = json.loads((ROOT / "figures/measured/quick/groups.json").read_text())["modelled"]
+    for one in panel["rules"]:
+        assert one["seconds"] == pytest.approx(step(Work(40, one["rule"], one["overlap"]), 2048, cluster).total)
+
+
+# ---- the modelled panel of groups -----------------------------------------------------------------------------------
+
+
+def test_the_panel_has_every_rule_both_ways_and_says_modelled(tmp_path, few_draws):
+    assert groups.main(["--results", str(tmp_path)]) == 0
+    facts = json.loads((tmp_path / "groups.json").read_text())["modelled"]
+    cluster = files.load("abci")
+    assert facts["kind"] == "modelled" and facts["file"] == "paper_configs/clusters/abci.toml"
+    assert [(one["rule"], one["overlap"]) for one in facts["rules"]] == [(r, o) for r in RULES for o in (True, False)]
+    for one in facts["rules"]:
+        expected = step(Work(40, one["rule"], one["overlap"]), 2048, cluster)
+        assert one["seconds"] == pytest.approx(expected.total) and one["sums"] == len(expected.sums)
+    text = (tmp_path / "groups.md").read_text()
+    assert "## Modelled: 2,048 GPUs of abci" in text and "Not measured" in text
+    one = step(Work(40, "layer"), 2048, cluster)
+    assert f"| layer | 56 | {1e3 * one.total:.1f} (" in text and f"| {one.images_per_second:,.0f} |" in text
+
+
+def test_the_panel_draws_dashes_not_measured_points(few_draws):
+    figure, ax = plot.plt.subplots()
+    cluster = files.load("abci")
+    found = exchange.modelled(cluster, 2048, 40)
+    exchange.modelled_panel(ax, cluster, found)
+    dashes = [one for one in ax.lines if one.get_marker() == "_"]
+    assert [one.get_ydata()[0] for one in dashes] == pytest.approx([1e3 * one.step.total for one in found])
+    assert [round(one.get_xdata()[0]) for one in dashes] == [x for x in range(len(RULES)) for _ in (True, False)]
+    assert "modelled, not measured: 2,048 GPUs of abci" in ax.get_title()
+    assert not [one for one in ax.lines if one.get_marker() in "osD"]
+    plot.plt.close(figure)
+
+
+# ---- in the plan, the runner and REPRODUCE.md -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["figure1", "figure2"])
+def test_it_needs_no_run_in_any_tier(name, tmp_path, capsys):
+    assert artefact(name).runs == {"quick": (), "node": (), "paper": ()}
+    for tier in ("quick", "node", "paper"):
+        mine = plan.Plan(tier, only=[name], out=tmp_path)
+        assert [a.name for a in mine.artefacts] == [name] and mine.jobs == []
+        assert mine.state(artefact(name)) == "done"
+    assert runner.main(["--list", "--tier", "quick", "--only", name, "--out", str(tmp_path)]) == 0
+    assert "done" in capsys.readouterr().out.splitlines()[1]
+    row = next(line for line in claims.artefacts_block(tmp_path).splitlines() if f"{name}.py --tier quick" in line)
+    assert row.endswith("| quick | none | 0 |")
+
+
+@pytest.mark.parametrize("script", ["figure1", "figure2", "groups"])
+def test_it_is_drawn_without_torch_and_briefly_written(script, tmp_path):
+    assert len((ROOT / f"reproduce/{script}.py").read_text().splitlines()) <= 62
+    code = f"import sys; sys.modules['torch'] = None; sys.argv = ['x', '--results', {str(tmp_path)!r}]; "
+    code += f"sys.path.insert(0, {str(ROOT)!r}); from reproduce import {script}; sys.exit({script}.main())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_configs_named_are_there():
+    assert all((CONFIGS / f"{m.run}.toml").is_file() for m in figure2.runs(output.Options("quick", ROOT, ROOT)))

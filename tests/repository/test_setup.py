@@ -1,0 +1,216 @@
+"""setup.sh and the lists it installs from. A stand-in for Python and pip answers; nothing is downloaded."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from tests.helpers import ROOT
+
+SCRIPTS = ("reproduce/setup.sh", "reproduce/run_all.sh", "tests/run.sh", ".ci/run")
+# Answers setup.sh's questions. Files in $STATE steer it: old, unfit, no-ensurepip, pip-fails, pip-hangs, damaged.
+FAKE_PYTHON = """#!/bin/bash
+echo "$*" >> "$STATE/calls"
+case "$*" in
+    *sys.version_info*) [ ! -e "$STATE/old" ] ;;
+    *sys.executable*) echo "$0" ;;
+    "-P - "*) [ ! -e "$STATE/unfit" ] ;;
+    *ensurepip*) [ ! -e "$STATE/no-ensurepip" ] ;;
+    "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+    "-m pip install"*)
+        if [ -e "$STATE/pip-hangs" ]; then exec sleep 60; fi
+        if [ -e "$STATE/pip-fails" ]; then echo "ERROR: [Errno 28] No space left on device" >&2; exit 1; fi
+        sleep 0.3 ;;
+    *"import matplotlib"*) [ ! -e "$STATE/damaged" ] ;;
+esac
+"""
+
+
+class Sandbox:
+    """A checkout with nothing but setup.sh and the lists, and a PATH on which every Python is the stand-in."""
+
+    def __init__(self, folder: Path):
+        self.root, self.state, self.bin = folder / "repo", folder / "state", folder / "bin"
+        for path in (self.root / "reproduce", self.state, self.bin):
+            path.mkdir(parents=True)
+        shutil.copy(ROOT / "reproduce" / "setup.sh", self.root / "reproduce")
+        for name in ("requirements.txt", "pyproject.toml"):
+            shutil.copy(ROOT / name, self.root)
+        for name in ("python", "python3", *(f"python3.{minor}" for minor in range(11, 15))):
+            (self.bin / name).write_text(FAKE_PYTHON)
+            (self.bin / name).chmod(0o755)
+        self.set("unfit")
+        self.venv, self.stamp = self.root / ".venv", self.root / ".venv" / ".stamp"
+        self.python = self.venv / "bin" / "python"
+
+    def set(self, *names: str) -> None:
+        for name in names:
+            (self.state / name).touch()
+
+    def start(self, mode: str) -> subprocess.Popen:
+        env = os.environ | {"STATE": str(self.state), "PATH": f"{self.bin}:{os.environ['PATH']}"}
+        command = ["bash", str(self.root / "reproduce" / "setup.sh"), mode]
+        return subprocess.Popen(command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def run(self, mode: str = "run") -> tuple[int, str, str]:
+        process = self.start(mode)
+        out, err = process.communicate(timeout=30)
+        return process.returncode, out.strip(), err
+
+    def count(self, call: str) -> int:
+        calls = self.state / "calls"
+        return sum(line.startswith(call) for line in calls.read_text().splitlines()) if calls.exists() else 0
+
+
+@pytest.fixture
+def sandbox(tmp_path):
+    return Sandbox(tmp_path)
+
+
+# ---- the lists ----------------------------------------------------------------------------------------------------
+
+
+def pins(lines) -> dict[str, str]:
+    requirements = [Requirement(line) for line in lines]
+    assert all(len(r.specifier) == 1 and str(r.specifier).startswith("==") for r in requirements), "not an exact pin"
+    return {r.name: str(r.specifier) for r in requirements}
+
+
+def test_requirements_and_environment_are_in_step():
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    pip_pins = pins(line for line in lines if line and not line.startswith("#"))
+    conda = (ROOT / "environment.yml").read_text().split("  - pip:\n")[1]
+    conda_pins = pins(line.removeprefix("      - ") for line in conda.splitlines() if line.startswith("      - "))
+    assert pip_pins == conda_pins and "torch" in pip_pins
+
+
+def test_pins_meet_what_pyproject_asks_for():
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    pinned = pins(line for line in lines if line and not line.startswith("#"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [Requirement(line) for line in project["dependencies"] + project["optional-dependencies"]["test"]]
+    assert {r.name for r in asked} == set(pinned)
+    assert all(r.specifier.contains(pinned[r.name].removeprefix("==")) for r in asked)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_scripts_parse(script):
+    assert subprocess.run(["bash", "-n", ROOT / script]).returncode == 0
+    assert os.access(ROOT / script, os.X_OK)
+
+
+# ---- an active environment ----------------------------------------------------------------------------------------
+
+
+def test_a_fit_active_environment_is_used_as_it_is(sandbox):
+    (sandbox.state / "unfit").unlink()
+    assert sandbox.run() == (0, str(sandbox.bin / "python"), "")
+    assert not sandbox.venv.exists()
+
+
+@pytest.mark.parametrize(("floor", "fit"), [("1", True), ("9999", False)])
+def test_fitness_is_judged_by_pyproject(sandbox, floor, fit):
+    """With the real Python of these tests: it has a pytest, but not version 9999."""
+    for link in sandbox.bin.iterdir():
+        link.unlink()
+    (sandbox.root / "pyproject.toml").write_text(
+        f'[project]\ndependencies = ["pytest>={floor}", "nowhere>=1; python_version < \'3\'"]\n'
+        "optional-dependencies.test = []\n"
+    )
+    sandbox.bin = Path(sys.executable).parent
+    _, python, _ = sandbox.run("plan")
+    assert python == (sys.executable if fit else str(sandbox.python))
+
+
+# ---- .venv --------------------------------------------------------------------------------------------------------
+
+
+def test_plan_and_base_set_nothing_up(sandbox):
+    assert sandbox.run("plan") == (0, str(sandbox.python), "")
+    assert sandbox.run("base") == (0, str(sandbox.bin / "python3"), "")
+    assert not sandbox.venv.exists()
+
+
+def test_sets_up_once(sandbox):
+    code, out, err = sandbox.run()
+    assert (code, out) == (0, str(sandbox.python)), err
+    assert err.count("done in") == 3, "one line of seconds per stage"
+    assert sandbox.stamp.read_text() == (sandbox.root / "requirements.txt").read_text()
+    (sandbox.venv / ".lock").unlink()
+    (sandbox.venv / ".lock").mkdir()  # as in a checkout that may only be read: a ready environment needs no lock
+    assert sandbox.run("test") == (0, str(sandbox.python), "")
+    assert sandbox.count("-m venv") == sandbox.count("-m pip install") == 1
+
+
+def test_other_requirements_are_installed_into_the_same_environment(sandbox):
+    sandbox.run()
+    with open(sandbox.root / "requirements.txt", "a") as file:
+        file.write("another==1.0\n")
+    assert sandbox.run()[0] == 0
+    assert (sandbox.count("-m venv"), sandbox.count("-m pip install")) == (1, 2)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_set_up_is_completed_by_the_next(sandbox, signum):
+    sandbox.set("pip-hangs")
+    process = sandbox.start("run")
+    deadline = time.monotonic() + 20
+    while not sandbox.count("-m pip install") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signum)
+    _, err = process.communicate(timeout=10)  # ends at once, not after pip's minute
+    assert process.returncode == 128 + signum and "run the same command again" in err
+    assert not sandbox.stamp.exists()
+    (sandbox.state / "pip-hangs").unlink()
+    assert sandbox.run()[:2] == (0, str(sandbox.python))
+    assert (sandbox.count("-m venv"), sandbox.count("-m pip install")) == (1, 2)
+    assert sandbox.stamp.exists()
+
+
+def test_an_environment_without_a_working_python_is_rebuilt(sandbox):
+    sandbox.run()
+    sandbox.python.unlink()
+    (sandbox.venv / "left-over").touch()
+    assert sandbox.run()[:2] == (0, str(sandbox.python))
+    assert sandbox.count("-m venv") == 2 and not (sandbox.venv / "left-over").exists()
+
+
+@pytest.mark.skipif(shutil.which("flock") is None, reason="without flock, set-ups are not kept apart")
+def test_two_at_once_install_once(sandbox):
+    both = [sandbox.start("run") for _ in range(2)]
+    assert [process.communicate(timeout=30)[0].strip() for process in both] == [str(sandbox.python)] * 2
+    assert sandbox.count("-m pip install") == 1
+
+
+# ---- what can go wrong --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("trouble", "says"),
+    [
+        ("old", "no Python 3.11 or later"),
+        ("no-ensurepip", "install python3-venv"),
+        ("pip-fails", "(ERROR: [Errno 28] No space left on device): check network and disk space"),
+        ("damaged", "delete that folder"),
+    ],
+)
+def test_trouble_is_one_line_with_a_remedy_and_no_stamp(sandbox, trouble, says):
+    sandbox.set(trouble)
+    code, out, err = sandbox.run()
+    errors = [line for line in err.splitlines() if not line.startswith("set-up: ")]
+    assert code != 0 and out == "" and len(errors) == 1, err
+    assert errors[0].startswith("error: ") and says in errors[0]
+    assert not sandbox.stamp.exists()
+
+
+def test_a_place_that_cannot_be_written(sandbox):
+    sandbox.venv.write_text("a file where the folder should be")
+    code, _, err = sandbox.run()
+    assert code != 0 and err.count("\n") == 1 and "cannot be written" in err

@@ -1,0 +1,189 @@
+"""Publishing results: what is refused, what is merged, what is written, and that a second call changes nothing."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from reproduce.artefacts import Artefact, artefact
+from reproduce.errors import UserError
+from reproduce.events import read_log
+from reproduce.report import claims, publish
+from tests.helpers import ROOT
+from tests.helpers.logs import write_log
+
+HEADLINE, BASELINE, PAPER = "quick/headline_b800_w20", "quick/baseline_b128_w2", "headline_b81920_g2048"
+REVISION = "0123456789ab"
+
+
+class Place:
+    """Results to publish, and figures and a document to publish them to, in a folder of their own."""
+
+    def __init__(self, folder: Path):
+        self.results, self.figures, self.document = folder / "results", folder / "figures", folder / "REPRODUCE.md"
+        for part in ("measured", "modelled"):
+            (self.figures / part).mkdir(parents=True)
+        shutil.copyfile(ROOT / "REPRODUCE.md", self.document)
+
+    def log(self, run, seed=1, revision=REVISION, folder=None, **more) -> Path:
+        path = write_log(folder or self.results, run, seed=seed, **more)
+        said = "null" if revision is None else f'"{revision}"'
+        path.write_text(path.read_text().replace('"revision": null', f'"revision": {said}'))
+        return path
+
+    def publish(self, tier="quick", dry_run=False) -> list[str]:
+        return publish.publish(tier, self.results, self.figures, self.document, dry_run)
+
+    def snapshot(self) -> dict:
+        everything = [*self.figures.rglob("*"), self.document]
+        return {path: path.read_bytes() for path in everything if path.is_file()}
+
+    def refused(self, *reasons, tier="quick"):
+        before = self.snapshot()
+        with pytest.raises(UserError) as error:
+            self.publish(tier)
+        assert all(reason in str(error.value) for reason in reasons), str(error.value)
+        assert self.snapshot() == before and not list(self.figures.glob(".publish*"))
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Both runs of Table 1 with seed 1, and Table 1 as the only artefact: the others only take longer."""
+    monkeypatch.setattr(publish, "ARTEFACTS", (artefact("table1"),))
+    made = Place(tmp_path)
+    made.log(HEADLINE, top1=0.91)
+    made.log(BASELINE, top1=0.90)
+    return made
+
+
+def published(place, run, seed, tier="quick"):
+    return place.figures / "measured" / tier / "logs" / Path(run).name / f"result_{seed}.txt"
+
+
+def test_logs_renderings_and_blocks_are_published_and_a_second_call_changes_nothing(place):
+    lines = place.publish()
+    assert "added figures/measured/quick/logs/headline_b800_w20/result_1.txt" in lines
+    assert "added figures/measured/quick/table1.json" in lines and "renewed REPRODUCE.md" in lines
+    assert any("headline recipe 91.00 %, small-batch baseline 90.00 %" in line for line in lines)
+    assert "headline recipe 91.00 %, small-batch baseline 90.00 %" in place.document.read_text()
+    assert published(place, HEADLINE, 1).read_bytes() == (
+        place.results / "logs" / "headline_b800_w20" / "result_1.txt"
+    ).read_bytes()
+    after = place.snapshot()
+    assert place.publish() == [] and place.snapshot() == after
+
+
+def test_the_document_is_fresh_by_the_check_that_guards_it(place):
+    place.publish()
+    text = place.document.read_text(encoding="utf-8")
+    assert claims.renew(text, place.figures / "measured") == text
+
+
+def test_a_dry_run_says_the_same_and_writes_nothing(place):
+    before = place.snapshot()
+    said = place.publish(dry_run=True)
+    assert place.snapshot() == before and place.publish() == said
+
+
+def test_seeds_are_merged_and_drawn_together(place):
+    for run in (HEADLINE, BASELINE):
+        for seed in (1, 2):
+            place.log(run, seed, top1=0.80, folder=place.figures / "measured" / "quick")
+    kept = published(place, HEADLINE, 2).read_bytes()
+    lines = place.publish()
+    assert "renewed figures/measured/quick/logs/headline_b800_w20/result_1.txt" in lines
+    assert published(place, HEADLINE, 2).read_bytes() == kept
+    assert read_log(published(place, HEADLINE, 1)).top1 == pytest.approx(0.91)
+    rows = json.loads((place.figures / "measured/quick/table1.json").read_text())["rows"]
+    assert rows[-2]["seeds"] == [1, 2] and rows[-2]["top1_percent"]["mean"] == pytest.approx(85.5)
+
+
+def test_two_recipes_are_never_mixed(place):
+    old = place.figures / "measured" / "quick"
+    place.log(HEADLINE, 1, digest="0" * 12, folder=old)
+    place.log(HEADLINE, 2, digest="0" * 12, folder=old)
+    place.refused("result_2.txt, published before: stale log: of recipe 000000000000")
+    place.log(HEADLINE, 2)  # now both are replaced
+    assert len([line for line in place.publish() if "headline_b800_w20/result" in line]) == 2
+
+
+def test_nothing_else_is_copied_and_nothing_deleted(place):
+    (place.results / "notes.txt").write_text("mine")
+    (place.results / "logs" / "other").mkdir()
+    (place.results / "logs" / "headline_b800_w20" / "result_1.incomplete").write_text("x")
+    kept = place.figures / "measured" / "quick" / "tuning.csv"
+    kept.parent.mkdir()
+    kept.write_text("kept")
+    place.publish()
+    names = {path.relative_to(place.figures).as_posix() for path in place.figures.rglob("*") if path.is_file()}
+    logs = {f"measured/quick/logs/{Path(run).name}/result_1.txt" for run in (HEADLINE, BASELINE)}
+    drawn = {f"measured/quick/table1.{kind}" for kind in ("md", "csv", "tex", "json")}
+    assert names == logs | drawn | {"measured/quick/tuning.csv"} and kept.read_text() == "kept"
+
+
+@pytest.mark.parametrize(("revision", "reason"), [
+    (None, "does not say of which revision it is"), (f"{REVISION}-dirty", "of a changed source tree"),
+])  # fmt: skip
+def test_an_unknown_or_changed_revision_is_refused(place, revision, reason):
+    place.log(BASELINE, 2, revision=revision)
+    place.refused(f"logs/baseline_b128_w2/result_2.txt: {reason}")
+
+
+def test_incomplete_results_are_refused_with_all_reasons(place):
+    shutil.rmtree(place.results / "logs" / "baseline_b128_w2")
+    place.log(HEADLINE, 2, stop="aborted")
+    place.log(HEADLINE, 3, digest="0" * 12)
+    place.refused("logs/baseline_b128_w2: no log: bash reproduce/run_all.sh --tier quick makes it",
+                  "result_2.txt: aborted log", "result_3.txt: stale log")  # fmt: skip
+
+
+@pytest.mark.parametrize(("tier", "devices", "right"), [("node", 2048, "paper"), ("paper", 8, "node")])
+def test_a_run_scaled_for_another_tier_is_refused(place, tier, devices, right):
+    place.log(PAPER, devices=devices)
+    place.refused(f"it belongs to --tier {right}", tier=tier)
+    assert "renewed REPRODUCE.md" in place.publish(right)
+    assert published(place, PAPER, 1, right).exists()
+
+
+def test_quick_results_are_no_node_results(place):
+    place.refused("logs/headline_b81920_g2048: no log", tier="node")
+
+
+def test_a_benchmark_is_checked_and_copied(place, monkeypatch):
+    piece = Artefact("table1", "t", "reproduce/table1.py", artefact("table1").runs, {}, benchmark="comm")
+    monkeypatch.setattr(publish, "ARTEFACTS", (piece,))
+    path = place.results / "bench" / "comm.json"
+    path.parent.mkdir()
+    facts = json.loads((ROOT / "figures/measured/quick/bench/comm.json").read_text())
+    path.write_text(json.dumps(facts | {"revision": f"{REVISION}-dirty"}))
+    place.refused("bench/comm.json: of a changed source tree")
+    path.write_text(json.dumps(facts | {"kind": "modelled"}))
+    place.refused("bench/comm.json: not readable as a benchmark: not a measurement")
+    path.write_text(json.dumps(facts))
+    assert "added figures/measured/quick/bench/comm.json" in place.publish()
+
+
+def test_figures_without_measurements_lie_beside_the_models(place, monkeypatch):
+    monkeypatch.setattr(publish, "ARTEFACTS", (artefact("table1"), artefact("figure1")))
+    lines = place.publish()
+    assert {f"added figures/modelled/figure1.{kind}" for kind in ("json", "pdf", "png")} <= set(lines)
+    place.log(PAPER, devices=8)
+    assert not [line for line in place.publish("node") if "modelled" in line]  # the same figure, of another tier
+    path = place.figures / "modelled" / "figure1.json"
+    path.write_text(json.dumps({"series": [{"kind": "measured"}]}))
+    assert place.publish() == []  # what holds measurements is not replaced by what holds none
+
+
+def test_nothing_is_written_where_the_document_is_broken(place):
+    place.document.write_text("no markers")
+    place.refused("the markers of block 'claims' are missing")
+
+
+def test_the_command_refuses_in_words(tmp_path):
+    command = [sys.executable, "-m", "reproduce.report.publish", "--tier", "paper", "--results", tmp_path, "--dry-run"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "not published as tier paper" in done.stderr and "logs/mlperf06_b86016_g2048: no log" in done.stderr
