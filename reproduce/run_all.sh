@@ -4,6 +4,7 @@
 # the options, so that a typing error does not cost a download.
 set -euo pipefail
 
+unset CDPATH  # with it, cd prints where it went
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 python=$(bash "$root/reproduce/setup.sh" base)
 # -P and PYTHONPATH rather than cd: --out and --data are meant relative to where the user stands

@@ -10,6 +10,7 @@
 # .venv; a copy of it, .venv/.stamp, is written last, so that a set-up that was cut short is taken up by the next call.
 set -euo pipefail
 
+unset CDPATH  # with it, cd prints where it went
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/.venv
 child=""
@@ -20,6 +21,16 @@ fail() {
     echo "error: $*" >&2
     exit 1
 }
+
+case $root in
+    *:* | *$'\n'*)
+        what=colon
+        case $root in *$'\n'*) what="line break" ;; esac
+        echo "error: ${root//$'\n'/\\n}: Python can neither be pointed to a folder with a $what in its path nor make an" \
+            "environment there: rename or move the folder" >&2
+        exit 2
+        ;;
+esac
 
 # The interpreter itself rather than a launcher shim, or nothing.
 executable() { "$1" -c 'import sys; print(sys.executable)' 2>/dev/null; }
@@ -55,13 +66,23 @@ for line in project["dependencies"] + project["optional-dependencies"]["test"] *
 PYTHON
 }
 
+# Whether it imports, too: metadata may be in order where a library underneath is not.
+IMPORTS='import matplotlib, numpy, torch, torchvision'
+imports() {
+    local said
+    said=$("$1" -P -c "$IMPORTS" 2>&1) && return
+    say "$1 has what pyproject.toml asks for, but it does not import ($(tail -n 1 <<<"$said" | cut -c 1-200)):" \
+        "passed over"
+    return 1
+}
+
 # An active environment fit for $1, if there is one. Our own .venv counts only by its stamp, activated or not.
 active_python() {
     local name path
     for name in python python3; do
         path=$(executable "$name") || continue
         case $path in "$venv"/*) continue ;; esac
-        if satisfies "$path" "$1"; then
+        if satisfies "$path" "$1" && imports "$path"; then
             echo "$path"
             return
         fi
@@ -95,6 +116,21 @@ stage() {
 
 reason() { grep -iE 'error|no space' "$venv/.errors" 2>/dev/null | tail -n 1 | cut -c 1-300; }
 
+# What a user has told pip for other purposes would send packages elsewhere, or leave some out; where it finds them (an
+# index, a proxy, certificates) stays. Variables are unset for this call; a line of a configuration file cannot be.
+STRAY="user target prefix root no-deps dry-run report require-hashes no-binary ignore-installed src editable python"
+ask_pip() {
+    local key name found
+    for key in $STRAY; do
+        name=${key//-/_}
+        unset "PIP_$(tr '[:lower:]' '[:upper:]' <<<"$name")"
+    done
+    found=$("$venv/bin/python" -m pip config list 2>/dev/null | grep -E "^(global|install)\.(${STRAY// /|})=" |
+        grep -vE "='?(0|no|off|false)?'?$" | head -n 1) || true
+    [ -z "$found" ] || fail "pip's configuration says ${found%%=*} = ${found#*=}, so packages would not go into $venv as" \
+        "they should: set PIP_CONFIG_FILE=/dev/null, or remove that line, then run again"
+}
+
 build() {
     local base quiet=(--quiet)
     { mkdir -p "$venv" && : >"$venv/.lock"; } 2>/dev/null ||
@@ -116,6 +152,7 @@ build() {
         stage "making .venv with $base" "$base" -m venv "$venv" ||
             fail "$base could not make $venv ($(reason)): free some disk space, then run again"
     fi
+    ask_pip
     # pip's progress bars are for a terminal only
     if [ -t 2 ]; then quiet=(); fi
     stage "installing requirements.txt (several GB the first time)" \
@@ -123,7 +160,7 @@ build() {
         -r "$root/requirements.txt" ||
         fail "pip could not install requirements.txt ($(reason)): check network and disk space (8 GB), then run again"
     # a kill in the middle of unpacking can leave a package that pip takes for whole
-    stage "checking that it imports" "$venv/bin/python" -c 'import matplotlib, numpy, torch, torchvision' ||
+    stage "checking that it imports" "$venv/bin/python" -c "$IMPORTS" ||
         fail "$venv is damaged ($(reason)): delete that folder, then run again"
     rm -f "$venv/.errors"
     cp "$root/requirements.txt" "$venv/.stamp" || fail "$venv/.stamp cannot be written: free some disk space, run again"

@@ -1,7 +1,6 @@
 """What ran the run: hardware, precision and versions, for the head of the log. A log alone says what produced it."""
 
 import platform
-import subprocess
 from pathlib import Path
 
 import torch
@@ -9,6 +8,7 @@ import torchvision
 
 from reproduce.config import Config
 from reproduce.engine.comm import Comm
+from reproduce.revision import revision
 
 
 def describe(config: Config, comm: Comm, precision: str, backend: str) -> dict:
@@ -69,10 +69,4 @@ def _cpu_name() -> str:
 
 
 def _revision() -> str | None:
-    """The commit of this source tree, with "-dirty" if it has changes; None outside a git checkout."""
-    root = Path(__file__).resolve().parents[2]
-    try:
-        describe = ["git", "-C", str(root), "describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"]
-        return subprocess.run(describe, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
+    return revision()

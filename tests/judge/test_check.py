@@ -4,12 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.helpers.logs import write_log
 
 from reproduce.events import read_log
 from reproduce.report import check, stored
 from reproduce.report.causes import CAUSES, DECAY, END, PEAK, START, likely, phase
 from reproduce.report.comparator import Finding, Interval
+from tests.helpers.logs import write_log
 
 NAME = "regression_b160_w4"
 REGRESSION = stored.PUBLISHED / "quick/logs" / NAME

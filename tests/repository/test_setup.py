@@ -28,6 +28,9 @@ case "$*" in
         if [ -e "$STATE/pip-hangs" ]; then exec sleep 60; fi
         if [ -e "$STATE/pip-fails" ]; then echo "ERROR: [Errno 28] No space left on device" >&2; exit 1; fi
         sleep 0.3 ;;
+    *"pip config list"*) cat "$STATE/pip-config" 2>/dev/null ;;
+    "-P -c import matplotlib"*)
+        if [ -e "$STATE/not-importing" ]; then echo "ImportError: undefined symbol"; exit 1; fi ;;
     *"import matplotlib"*) [ ! -e "$STATE/damaged" ] ;;
 esac
 """
@@ -54,13 +57,13 @@ class Sandbox:
         for name in names:
             (self.state / name).touch()
 
-    def start(self, mode: str) -> subprocess.Popen:
-        env = os.environ | {"STATE": str(self.state), "PATH": f"{self.bin}:{os.environ['PATH']}"}
+    def start(self, mode: str, **environment: str) -> subprocess.Popen:
+        env = os.environ | environment | {"STATE": str(self.state), "PATH": f"{self.bin}:{os.environ['PATH']}"}
         command = ["bash", str(self.root / "reproduce" / "setup.sh"), mode]
         return subprocess.Popen(command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
-    def run(self, mode: str = "run") -> tuple[int, str, str]:
-        process = self.start(mode)
+    def run(self, mode: str = "run", **environment: str) -> tuple[int, str, str]:
+        process = self.start(mode, **environment)
         out, err = process.communicate(timeout=30)
         return process.returncode, out.strip(), err
 
@@ -127,6 +130,14 @@ def test_fitness_is_judged_by_pyproject(sandbox, floor, fit):
     sandbox.bin = Path(sys.executable).parent
     _, python, _ = sandbox.run("plan")
     assert python == (sys.executable if fit else str(sandbox.python))
+
+
+def test_an_active_environment_that_does_not_import_is_passed_over_and_said(sandbox):
+    (sandbox.state / "unfit").unlink()
+    sandbox.set("not-importing")
+    code, python, err = sandbox.run()
+    assert (code, python) == (0, str(sandbox.python))
+    assert "does not import (ImportError: undefined symbol): passed over" in err
 
 
 # ---- .venv --------------------------------------------------------------------------------------------------------
@@ -214,3 +225,37 @@ def test_a_place_that_cannot_be_written(sandbox):
     sandbox.venv.write_text("a file where the folder should be")
     code, _, err = sandbox.run()
     assert code != 0 and err.count("\n") == 1 and "cannot be written" in err
+
+
+def test_cdpath_does_not_get_into_the_answer(sandbox):
+    assert sandbox.run("plan", CDPATH=f".:{sandbox.root.parent}")[1] == str(sandbox.python)
+
+
+@pytest.mark.parametrize(("name", "what"), [("12:30", "colon"), ("two\nlines", "line break")])
+@pytest.mark.parametrize("mode", ["base", "plan", "run"])
+def test_a_folder_python_cannot_be_pointed_to_is_one_line(tmp_path, name, what, mode):
+    box = Sandbox(tmp_path / name)
+    box.bin = Path(sys.executable).parent  # a PATH has no colon in a folder either
+    code, out, err = box.run(mode)
+    assert (code, out) == (2, "") and err.count("\n") == 1 and f"a {what} in its path" in err
+
+
+def test_what_pip_is_told_for_other_purposes_does_not_count(sandbox):
+    pip = sandbox.bin / "python3"
+    pip.write_text(FAKE_PYTHON.replace('"-m pip install"*)', '"-m pip install"*) env | grep ^PIP_ >"$STATE/pip-env"'))
+    assert sandbox.run(PIP_TARGET="/elsewhere", PIP_NO_DEPS="1", PIP_INDEX_URL="https://mirror")[0] == 0
+    told = (sandbox.state / "pip-env").read_text().splitlines()
+    assert "PIP_INDEX_URL=https://mirror" in told
+    assert not [line for line in told if line.startswith(("PIP_TARGET", "PIP_NO_DEPS"))]
+
+
+@pytest.mark.parametrize(
+    ("line", "refused"),
+    [("global.target='/x'", True), ("install.user='true'", True), ("install.user='false'", False),
+     ("global.index-url='u'", False)],
+)  # fmt: skip
+def test_a_configuration_of_pip_that_installs_elsewhere_is_one_line(sandbox, line, refused):
+    (sandbox.state / "pip-config").write_text(line + "\n")
+    code, _, err = sandbox.run()
+    assert (code != 0) == refused and ("PIP_CONFIG_FILE=/dev/null" in err) == refused
+    assert sandbox.stamp.exists() != refused

@@ -11,12 +11,12 @@ import random
 import resource
 import shutil
 import socket
-import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import reproduce
+from reproduce import revision
 from reproduce.config import Config
 from reproduce.engine.data import folders
 from reproduce.engine.preflight import gpus
@@ -101,12 +101,7 @@ def code() -> dict:
     for path in sorted(p for p in root.rglob("*") if p.is_file() and p.suffix != ".pyc"):
         digest.update(f"{path.relative_to(root)}\0".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
-    show = ["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"]
-    try:
-        revision = subprocess.run(show, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        revision = None
-    return {"digest": digest.hexdigest()[:12], "revision": revision}
+    return {"digest": digest.hexdigest()[:12], "revision": revision.revision()}
 
 
 def available_memory() -> int:
