@@ -67,7 +67,7 @@ PYTHON
 }
 
 # Whether it imports, too: metadata may be in order where a library underneath is not.
-IMPORTS='import matplotlib, numpy, torch, torchvision'
+IMPORTS='import matplotlib, jinja2, numpy, scipy, torch, torchvision'
 imports() {
     local said
     said=$("$1" -P -c "$IMPORTS" 2>&1) && return
