@@ -17,7 +17,7 @@ from tests.helpers import ROOT
 
 # 112 pixels: backward lasts long enough to send something in it, also on a busy machine
 SMALL = ["--hosts", "2", "--steps", "2", "--set", 'model.name="resnet8"', "--set", "data.image_size=112"]
-needs_hosts = pytest.mark.skipif(bool(netns.why_not()), reason=netns.why_not())
+needs_hosts = pytest.mark.needs(netns.why_not())
 # forward 0-10, backward 10-30, update to 40; group 0 is sent at once, group 1 waits for it
 EVENTS = [
     ("begin", -1, 0), ("forward_end", -1, 10), ("backward_end", -1, 30), ("end", -1, 40),
@@ -39,6 +39,7 @@ def run(out: Path, *options: str, launcher: str = "from reproduce.bench.__main__
 # ---- measuring ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.serial
 @needs_hosts
 def test_a_small_measurement_has_every_variant_and_a_trace(tmp_path):
     out = tmp_path / "bench" / "comm.json"
@@ -80,6 +81,7 @@ def test_without_namespaces_it_measures_on_loopback_and_says_so(tmp_path):
     assert all(t.median > 0 for t in result.networks[0].timings)
 
 
+@pytest.mark.serial
 @needs_hosts
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_half_way_it_leaves_nothing_behind(tmp_path, signum):
@@ -96,6 +98,7 @@ def test_stopped_half_way_it_leaves_nothing_behind(tmp_path, signum):
     assert not any(own in name for name in netns.names()) and os.listdir(out.parent) == []
 
 
+@pytest.mark.serial
 @needs_hosts
 def test_a_failing_measurement_is_an_error_and_writes_nothing(tmp_path):
     out = tmp_path / "bench" / "comm.json"

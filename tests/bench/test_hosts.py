@@ -16,7 +16,9 @@ from reproduce.errors import NetworkError
 from reproduce.launch import Stopped
 from tests.helpers import ROOT
 
-needs_hosts = pytest.mark.skipif(bool(netns.why_not()), reason=netns.why_not())
+pytestmark = pytest.mark.serial
+
+needs_hosts = pytest.mark.needs(netns.why_not())
 HARNESS = """
 import sys, time
 sys.path.insert(0, {root!r})

@@ -16,7 +16,9 @@ from reproduce.engine.data.folders import MARKER
 from reproduce.engine.schedule import Schedule
 from reproduce.errors import UserError
 
-needs_hosts = pytest.mark.skipif(bool(netns.why_not()), reason=netns.why_not())
+pytestmark = pytest.mark.serial
+
+needs_hosts = pytest.mark.needs(netns.why_not())
 UPDATES = 4
 
 

@@ -47,7 +47,8 @@ def test_it_is_one_of_the_benchmarks():
     assert "pingpong" in bench.benchmarks()
 
 
-@pytest.mark.skipif(bool(netns.why_not()), reason=netns.why_not())
+@pytest.mark.serial
+@pytest.mark.needs(netns.why_not())
 def test_a_link_is_as_fast_as_it_was_made(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(pingpong, "SIZES", (4, 4096, 4_000_000))
     path = tmp_path / pingpong.FILE

@@ -7,6 +7,7 @@ there the difference grows with the shrinking factor and the detail at the edge:
 up to 16 where 375 pixels shrink to 28, a few levels in the mean.
 """
 
+import importlib
 import io
 
 import numpy as np
@@ -19,7 +20,7 @@ from torchvision.transforms import InterpolationMode
 from reproduce.engine.data import windows
 from reproduce.engine.data.plan import AUGMENT, uniforms
 from reproduce.engine.data.torchvision_backend import TorchvisionBackend
-from tests.helpers.data import encode, job, make_config, picture
+from tests.helpers.data import BACKENDS, NEEDS_DALI, encode, job, make_config, picture
 
 CPU = torch.device("cpu")
 SIZES = np.array([(375, 500), (500, 333), (64, 97), (31, 240), (240, 29), (128, 128), (401, 299), (28, 28)])
@@ -47,11 +48,12 @@ def grey_levels(images: torch.Tensor, data) -> torch.Tensor:
     return images * torch.tensor(data.std) + torch.tensor(data.mean)
 
 
+@NEEDS_DALI
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 @pytest.mark.parametrize("image_size", RESOLUTIONS)
 @pytest.mark.parametrize(("kind", "channels"), [("JPEG", 3), ("JPEG", 1), ("PNG", 3), ("PNG", 1)])
 def test_dali_equals_torchvision(tmp_path, kind, channels, image_size, training):
-    dali = pytest.importorskip("reproduce.engine.data.dali", exc_type=ImportError)
+    dali = importlib.import_module("reproduce.engine.data.dali")
     data, work = case(tmp_path, kind, channels, image_size, training)
     assert not training or 0 < work.flips.sum() < len(SIZES)
     ours = execute(dali.DaliBackend(data, CPU, threads=1, max_batch=16), work)
@@ -87,7 +89,7 @@ def test_torchvision_evaluation_is_its_resize_and_centre_crop(tmp_path, image_si
         assert torch.allclose(image.permute(2, 0, 1), F.normalize(expected, data.mean, data.std), atol=1e-6)
 
 
-@pytest.mark.parametrize("backend", ["dali", "torchvision"])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_exif_orientation_is_ignored(tmp_path, backend):
     """ImageNet's few rotated files are trained on as stored, by both back-ends alike."""
     data, work = case(tmp_path, "JPEG", 3, 28, training=False)
@@ -96,7 +98,7 @@ def test_exif_orientation_is_ignored(tmp_path, backend):
     plain, turned = (job([encode(image, **extra)], *windows.centre_geometry(SIZES[:1] * 0 + (60, 90), data))
                      for extra in ({}, {"exif": exif}))  # fmt: skip
     if backend == "dali":
-        dali = pytest.importorskip("reproduce.engine.data.dali", exc_type=ImportError)
+        dali = importlib.import_module("reproduce.engine.data.dali")
         results = [execute(dali.DaliBackend(data, CPU, 1, 16), work) for work in (plain, turned)]
     else:
         results = [execute(TorchvisionBackend(data, CPU, 1), work) for work in (plain, turned)]

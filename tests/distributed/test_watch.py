@@ -17,6 +17,8 @@ from reproduce.engine.watch import NoWatch
 from reproduce.errors import EXIT_LOST, LostError, UserError, command
 from tests.helpers import ROOT, watch_run
 
+pytestmark = pytest.mark.serial
+
 TIMEOUT = 3.0
 FIRST = "error: rank (\\d) waited [34] s for the gradients of update 5: "
 LAST = ": run the same command again to go on from the last checkpoint, with a longer --timeout if it was only slow\n"
@@ -27,7 +29,7 @@ class Group:
 
     def __init__(self, folder: Path, *behaviours: str, timeout: float = TIMEOUT):
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["torch", "torch.distributed", "watch_run"])
+        context.set_forkserver_preload(["torch", "torch.distributed", "tests.helpers.watch_run"])
         self.errors = [folder / f"stderr_{rank}" for rank in range(len(behaviours))]
         port = free_port()
         self.members = []

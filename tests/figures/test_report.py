@@ -15,6 +15,7 @@ from reproduce.errors import UserError
 from reproduce.report import claims, compare, measured, output, paper, table
 from tests.helpers import ROOT
 from tests.helpers.logs import write_log
+from tests.helpers.needs import need_program
 
 HEADLINE, BASELINE = "quick/headline_b800_w20", "quick/baseline_b128_w2"
 WITHIN, OUTSIDE = "reproduced: within", "outside: of"
@@ -115,7 +116,7 @@ def test_latex_table_has_one_line_of_cells_per_row(results):
     assert not any(re.search(r"(?<!\\)[%#_]", row) for row in rows)
 
 
-@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no LaTeX here")
+@need_program("pdflatex", packages="texlive-latex-recommended")
 def test_latex_compiles(results):
     table1.main(["--results", str(results)])
     (results / "page.tex").write_text(

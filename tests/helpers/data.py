@@ -16,7 +16,7 @@ from reproduce import config
 from reproduce.engine.data.loader import open_loader
 
 HAVE_DALI = importlib.util.find_spec("nvidia") is not None and importlib.util.find_spec("nvidia.dali") is not None
-NEEDS_DALI = pytest.mark.skipif(not HAVE_DALI, reason="DALI is not installed")
+NEEDS_DALI = pytest.mark.needs("" if HAVE_DALI else "no DALI: install requirements.txt (DALI is for Linux only)")
 BACKENDS = [pytest.param("dali", marks=NEEDS_DALI), "torchvision"]
 
 VALUES = {

@@ -6,25 +6,26 @@ that the names, and with them the choice of images, are those of the whole set.
 
 from pathlib import Path
 
-import pytest
 from PIL import Image
 
 from reproduce.config import Config
 from reproduce.engine.data import embedded, folders, plan
 from reproduce.errors import DataError
 from tests.helpers import ROOT
+from tests.helpers.needs import need
 
 LAID_OUT = ROOT / "data/fashion_mnist"  # where run_all.sh has it
 
 
 def fashion_mnist(config: Config, folder: Path) -> Path:
-    """A data folder for `config`; skips the test, saying why, where no source has the files."""
+    """A data folder for `config`; where no source has the files the test is skipped, or fails (needs.py)."""
     if folders.marker(LAID_OUT):
         return LAID_OUT
     try:
         contents, _ = embedded.find()
     except DataError as error:
-        pytest.skip(str(error))
+        need(str(error))
+        raise
     return lay_out(contents, config.data.train_images, folder)
 
 

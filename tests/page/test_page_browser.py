@@ -8,13 +8,12 @@ import pytest
 
 from reproduce.report import page
 from tests.helpers import ROOT
-from tests.helpers.browser import PROGRAM, Browser
+from tests.helpers.browser import Browser
+from tests.helpers.needs import need_program
 from tests.helpers.page_dom import NUMBER, tree, unsourced
 
 PUBLISHED = ROOT / "figures" / "measured" / "quick"
-pytestmark = pytest.mark.skipif(
-    PROGRAM is None, reason="no browser: install Debian's package chromium (apt-get install chromium)"
-)
+pytestmark = [pytest.mark.system, need_program("chromium")]
 TROUBLE = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
 OPEN_ALL = "document.querySelectorAll('details').forEach((one) => { one.open = true; })"
 # right edges beyond the window, of everything that is not in a box that scrolls

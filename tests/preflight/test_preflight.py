@@ -244,7 +244,8 @@ def test_without_rank_0_the_others_name_it_in_one_line():
 # ---- a slow link ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(bool(netns.why_not()), reason=netns.why_not())
+@pytest.mark.serial
+@pytest.mark.needs(netns.why_not())
 def test_a_slow_link_names_its_host_and_no_other():
     """Against the other hosts alone: no rate was stated."""
     with Hosts(3, 200) as hosts:

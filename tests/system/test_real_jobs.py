@@ -13,6 +13,8 @@ from tests.helpers.runs import wait_for
 from tests.helpers.schedulers import gridengine, openmpi, slurm
 from tests.helpers.schedulers.package import Package, log_of, make_package, python_first, values
 
+pytestmark = pytest.mark.system
+
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory) -> Package:
@@ -58,7 +60,7 @@ def outputs(out) -> str:
     return "".join(f"--- {path.name}\n{path.read_text()}" for path in sorted((out / "jobs").glob("*.*[!h]")))
 
 
-@pytest.mark.skipif(bool(slurm.WHY_NOT), reason=slurm.WHY_NOT)
+@pytest.mark.needs(slurm.WHY_NOT)
 def test_slurm_runs_a_tier_and_goes_on_after_two_preemptions(tmp_path, package, expected):
     """First the job's shell is told that the time is nearly over, and has itself queued again; then we requeue it."""
     with slurm.slurm() as cluster:
@@ -80,7 +82,7 @@ def test_slurm_runs_a_tier_and_goes_on_after_two_preemptions(tmp_path, package, 
     assert (out / "jobs" / "table1.attempts").read_text().count("\n") == 3
 
 
-@pytest.mark.skipif(bool(gridengine.WHY_NOT or openmpi.WHY_NOT), reason=gridengine.WHY_NOT or openmpi.WHY_NOT)
+@pytest.mark.needs(gridengine.WHY_NOT or openmpi.WHY_NOT)
 def test_grid_engine_takes_the_papers_request(tmp_path, package, expected):
     with gridengine.gridengine() as grid:
         options = ["--launcher", "uge", "--cluster", "node", "--account", "group1", "--no-preflight", "--wait"]
@@ -92,7 +94,7 @@ def test_grid_engine_takes_the_papers_request(tmp_path, package, expected):
     assert (environment["launcher"], environment["world_size"]) == ("openmpi", 4)
 
 
-@pytest.mark.skipif(bool(openmpi.WHY_NOT), reason=openmpi.WHY_NOT)
+@pytest.mark.needs(openmpi.WHY_NOT)
 def test_open_mpi_runs_a_tier_here_and_now(tmp_path, package, expected):
     finish(begin(package.command(tmp_path, "--launcher", "openmpi", "--cluster", "node"), os.environ))
     assert sha256(tmp_path) == expected and drawn(tmp_path)

@@ -19,9 +19,12 @@ from reproduce.errors import EXIT_PREEMPTED
 from reproduce.events import ENVIRONMENT, RESULT, RESUMED, log_path, read_events
 from tests.helpers import ROOT
 from tests.helpers.data import make_config, make_folder
+from tests.helpers.needs import need
 from tests.helpers.runs import SLOW, wait_for
 from tests.helpers.schedulers import gridengine, openmpi, slurm
 from tests.helpers.schedulers.private import until
+
+pytestmark = pytest.mark.system
 
 ENV = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 EPOCHS = 3
@@ -37,8 +40,7 @@ def images(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cluster():
-    if slurm.WHY_NOT:
-        pytest.skip(slurm.WHY_NOT)
+    need(slurm.WHY_NOT)
     with slurm.slurm() as running:
         yield running
 
@@ -85,7 +87,7 @@ def test_torchrun(tmp_path, images, expected):
     assert values(tmp_path, ENVIRONMENT)[0]["launcher"] == "torchrun"
 
 
-@pytest.mark.skipif(bool(openmpi.WHY_NOT), reason=openmpi.WHY_NOT)
+@pytest.mark.needs(openmpi.WHY_NOT)
 def test_open_mpi(tmp_path, images, expected):
     run([*openmpi.MPIRUN, "-np", "4", *TRAIN], tmp_path, images, openmpi.environment())
     assert sha256(tmp_path) == expected
@@ -102,7 +104,7 @@ def test_srun_on_four_nodes(tmp_path, images, expected, cluster):
     assert (environment["launcher"], environment["world_size"]) == ("slurm", 4) and environment["binding"]["numa"] == 0
 
 
-@pytest.mark.skipif(bool(gridengine.WHY_NOT or openmpi.WHY_NOT), reason=gridengine.WHY_NOT or openmpi.WHY_NOT)
+@pytest.mark.needs(gridengine.WHY_NOT or openmpi.WHY_NOT)
 def test_a_grid_engine_job_that_asks_as_the_papers_did(tmp_path, images, expected):
     with gridengine.gridengine() as grid:
         settings = [f"{name}={value}" for name, value in (ENV | openmpi.SETTINGS).items()]
@@ -139,8 +141,7 @@ def test_a_requeued_slurm_job_goes_on_from_its_checkpoint(tmp_path, images, expe
 @pytest.mark.parametrize("launcher", ["openmpi", "slurm"])
 def test_a_signal_to_the_launcher_reaches_the_ranks_which_save_and_say_so(request, tmp_path, images, launcher):
     """SIGUSR1: mpirun kills its ranks a second after a SIGTERM of its own, and srun at once."""
-    if launcher == "openmpi" and openmpi.WHY_NOT:
-        pytest.skip(openmpi.WHY_NOT)
+    need(openmpi.WHY_NOT if launcher == "openmpi" else "")
     env = openmpi.environment() if launcher == "openmpi" else request.getfixturevalue("cluster").env
     start = [*openmpi.MPIRUN, "-np", "4"] if launcher == "openmpi" else SRUN
     command = [*start, *TRAIN, *arguments(tmp_path, images)]
@@ -158,7 +159,7 @@ def test_a_signal_to_the_launcher_reaches_the_ranks_which_save_and_say_so(reques
 # ---- the harness ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(bool(slurm.WHY_NOT), reason=slurm.WHY_NOT)
+@pytest.mark.needs(slurm.WHY_NOT)
 def test_nothing_is_left_when_the_test_is_killed(tmp_path):
     """Not the daemons, not a running job, not the folder."""
     script = textwrap.dedent("""

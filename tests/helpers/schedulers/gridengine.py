@@ -16,10 +16,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.helpers.schedulers.private import Private, free_ports, private_folder, until, why_not
+from tests.helpers.needs import missing
+from tests.helpers.schedulers.private import Private, free_ports, private_folder, until
 
 PACKAGES = "gridengine-master gridengine-exec gridengine-client"
-WHY_NOT = why_not(["sge_qmaster", "sge_execd", "qsub"], PACKAGES)
+WHY_NOT = missing(["sge_qmaster", "sge_execd", "qsub"], PACKAGES, root=True)
 SLOTS = 4
 SHARE, PROGRAMS = Path("/usr/share/gridengine"), Path("/usr/lib/gridengine")
 

@@ -2,10 +2,10 @@
 
 import os
 
-from tests.helpers.schedulers.private import why_not
+from tests.helpers.needs import missing
 
 PACKAGES = "openmpi-bin"
-WHY_NOT = why_not(["mpirun"], PACKAGES, root=False)
+WHY_NOT = missing(["mpirun"], PACKAGES)
 MPIRUN = ["mpirun", "--oversubscribe", "--bind-to", "none"]
 SETTINGS = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 

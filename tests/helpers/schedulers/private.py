@@ -23,14 +23,6 @@ PREFIX = "reproduce-scheduler-"
 START_SECONDS = 120  # for a scheduler to be ready, on a machine that is slow or shared
 
 
-def why_not(programs: list[str], packages: str, root: bool = True) -> str:
-    """Why a scheduler cannot be started here, as the reason of a skipped test; empty if it can."""
-    missing = [program for program in programs if not shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin")]
-    if missing:
-        return f"no {missing[0]}: apt-get install {packages}"
-    return "" if os.geteuid() == 0 or not root else "starting a scheduler needs root"
-
-
 @dataclass(frozen=True)
 class Private:
     """A folder and the daemons that were started in it."""

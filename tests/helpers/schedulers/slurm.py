@@ -13,10 +13,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.helpers.schedulers.private import free_ports, private_folder, until, why_not
+from tests.helpers.needs import missing
+from tests.helpers.schedulers.private import free_ports, private_folder, until
 
 PACKAGES = "slurm-wlm munge"
-WHY_NOT = why_not(["munged", "slurmctld", "slurmd", "srun", "sbatch", "unshare"], PACKAGES)
+WHY_NOT = missing(["munged", "slurmctld", "slurmd", "srun", "sbatch", "unshare"], PACKAGES, root=True)
 NODES = 4
 
 CONFIGURATION = """

@@ -1,0 +1,40 @@
+"""Tests marked `serial` have the machine for themselves, although several processes run tests (pytest -n).
+
+Every other test shares the lock of the room with its like; a serial one holds it alone. The gate makes it fair: who
+wants the room alone closes the gate first, so that no further test enters while it waits for the others to leave.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+FOLDER = "REPRODUCE_TEST_TURNS"  # the variable by which the processes of a run know where the locks are
+
+
+def begin() -> None:
+    """For the process that starts the others."""
+    os.environ[FOLDER] = tempfile.mkdtemp(prefix="reproduce-turns-")
+
+
+def end() -> None:
+    shutil.rmtree(os.environ.pop(FOLDER), ignore_errors=True)
+
+
+@contextlib.contextmanager
+def turn(alone: bool) -> Iterator[None]:
+    """The time of one test."""
+    with _locked("gate", fcntl.LOCK_EX) as gate, _locked("room", fcntl.LOCK_EX if alone else fcntl.LOCK_SH):
+        if not alone:
+            fcntl.flock(gate, fcntl.LOCK_UN)
+        yield
+
+
+@contextlib.contextmanager
+def _locked(name: str, kind: int) -> Iterator[int]:
+    with open(Path(os.environ[FOLDER]) / name, "w") as file:  # not inherited by what a test starts
+        fcntl.flock(file, kind)
+        yield file.fileno()
