@@ -3,7 +3,6 @@
 A config names workers; here it is decided how many processes carry them. Imports nothing outside the standard library.
 """
 
-import functools
 import os
 import shlex
 import signal
@@ -13,6 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reproduce import gpus
 from reproduce.errors import EXIT_LOST, EXIT_PREEMPTED
 
 if TYPE_CHECKING:
@@ -28,20 +28,24 @@ GRACE_SECONDS = 45
 HAND_ON = {"srun": signal.SIGUSR1, "mpirun": signal.SIGUSR1}
 
 
-@functools.cache
 def gpu_count() -> int:
-    """NVIDIA GPUs of this machine; 0 without a working driver."""
-    try:
-        listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60)
-    except (OSError, subprocess.TimeoutExpired):
-        return 0
-    return sum(line.startswith("GPU ") for line in listing.stdout.splitlines()) if listing.returncode == 0 else 0
+    """NVIDIA GPUs that a process on this machine may use; 0 without a working driver."""
+    return gpus.gpus().count
 
 
-def default_processes() -> int:
+def cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def default_device(tier: str) -> str:
+    """A GPU wherever there should be one: tier quick alone is meant for a CPU too."""
+    found = gpus.gpus()
+    return "cuda" if found.count or found.fault or tier != "quick" else "cpu"
+
+
+def default_processes(device: str = "cuda") -> int:
     """One process per GPU; on a CPU two, or one on a single core: what the quick tier is sized for."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return gpu_count() or min(2, cores)
+    return (gpu_count() if device == "cuda" else 0) or min(2, cores())
 
 
 def fit(processes: int, workers: int) -> int:
@@ -51,11 +55,11 @@ def fit(processes: int, workers: int) -> int:
 
 def train_command(
     config_path: Path, seed: int, out: Path, data: Path, processes: int, python: str = sys.executable,
-    checkpoint_seconds: int = CHECKPOINT_SECONDS["quick"], start: "Start | None" = None,
+    checkpoint_seconds: int = CHECKPOINT_SECONDS["quick"], start: "Start | None" = None, device: str | None = None,
 ) -> tuple[list[str], dict[str, str]]:  # fmt: skip
     """The command of one run, to be started in `ROOT`, and what it needs in its environment.
 
-    `start` None: as processes of this machine.
+    `start` None: as processes of this machine. `device` None: what tier quick has by default.
     """
     if start:
         argv, env = start.argv(processes, python, "reproduce.engine.train"), start.environment()
@@ -63,9 +67,10 @@ def train_command(
         engine = ["reproduce.engine.spawn", str(processes)] if processes > 1 else ["reproduce.engine.train"]
         argv, env = [python, "-m", *engine], {}
     argv += [short(config_path), "--seed", str(seed), "--out", short(out), "--data", short(data)]
-    argv += ["--checkpoint-every", str(checkpoint_seconds)]
+    device = device or default_device("quick")
+    argv += ["--checkpoint-every", str(checkpoint_seconds), "--device", device]
     # processes share the cores; more threads than cores would have them wait for one another
-    return argv, env if start or gpu_count() else {"OMP_NUM_THREADS": "1"}
+    return argv, env if start or device == "cuda" else {"OMP_NUM_THREADS": "1"}
 
 
 def interrupted(code: int) -> bool:

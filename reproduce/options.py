@@ -7,15 +7,22 @@ import os
 import re
 from pathlib import Path
 
-from reproduce import launch
 from reproduce.artefacts import ARTEFACTS, TIERS, artefact
+from reproduce.cluster import files
 from reproduce.errors import UserError
 from reproduce.launchers import LAUNCHERS, SCHEDULERS
-from reproduce.plan import Job
 
 ABOUT = "Runs what is missing of a tier, then draws its tables and figures."
 ACCOUNT = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]*")  # goes into a scheduler's directive, where nothing is quoted
+MOST = 1_000_000  # seeds, processes or nodes; more is a slip of the pen
 RENDEZVOUS = re.compile(r"[A-Za-z0-9_.:\[\]-]+:[0-9]+")
+
+
+def path(text: str) -> Path:
+    """A path as given; an empty one is most likely a variable that was not set."""
+    if not text:
+        raise argparse.ArgumentTypeError("is empty: name a folder or file, or leave the option out")
+    return Path(text)
 
 
 class Parser(argparse.ArgumentParser):
@@ -33,23 +40,25 @@ def parser() -> Parser:
     add("--dry-run", action="store_true", help="print every command, or job script, as it would be; create nothing")
     add("--draw", action="store_true", help="train nothing: draw from the logs there are")
     add("--publish", action="store_true", help="afterwards, refresh figures/ and REPRODUCE.md from the results")
-    add("--data", type=Path, metavar="DIR", help="node, paper: ImageNet with train/ and val/ (default: data/imagenet). "
+    add("--data", type=path, metavar="DIR", help="node, paper: ImageNet with train/ and val/ (default: data/imagenet). "
         "quick: where the embedded data is laid out (default: data)")  # fmt: skip
-    add("--out", type=Path, metavar="DIR", help="results folder (default: results/TIER)")
+    add("--out", type=path, metavar="DIR", help="results folder (default: results/TIER)")
     add("--seeds", type=int, default=1, metavar="N", help="train seeds 1 to N (default: 1)")
     add("--processes", type=int, metavar="N", help="processes (ranks) per run (default: one per GPU; on a CPU two; "
         "with --launcher, the nodes' ranks); fewer where N does not divide a config's workers")  # fmt: skip
+    add("--device", choices=("cpu", "cuda"), help="cuda: a GPU for every process (default, but for tier quick "
+        "on a machine without GPUs). cpu: none is used, whatever there is")  # fmt: skip
     add("--with-optional", action="store_true", help="also the runs an artefact shows only if they are there")
     on_cluster = made.add_argument_group("on a cluster")
     add = on_cluster.add_argument
     add("--launcher", default="local", help="local (default), torchrun, openmpi: run here and now. slurm, uge, pbs: "
         "hand in one job per artefact and a last one that draws")  # fmt: skip
     add("--cluster", metavar="NAME", help="a name in paper_configs/clusters, or a TOML file of your own: how jobs are "
-        "started there (default: abci with uge, else local)")  # fmt: skip
+        "started there (default: abci with uge; slurm and pbs need one)")  # fmt: skip
     add("--nodes", type=int, metavar="N", help="nodes per run (default: one; paper: as many as the workers "
         "need)")  # fmt: skip
     add("--account", metavar="NAME", help="account, group or project that pays")
-    add("--hostfile", type=Path, metavar="FILE", help="openmpi: the hosts, one per line")
+    add("--hostfile", type=path, metavar="FILE", help="openmpi: the hosts, one per line")
     add("--rendezvous", metavar="HOST:PORT", help="torchrun with --nodes: run the same command on every node")
     add("--preflight", action=argparse.BooleanOptionalAction, help="slurm, uge, pbs: check every node before training "
         "(default: except in tier quick)")  # fmt: skip
@@ -79,6 +88,8 @@ def parse(argv) -> argparse.Namespace:
         value = getattr(args, option)
         if value is not None and value < 1:
             raise UserError(f"--{option} {value}: must be at least 1")
+        if value is not None and value > MOST:
+            raise UserError(f"--{option} {value}: must be at most {MOST:,}")
     _check_launcher(args)
     return args
 
@@ -94,6 +105,15 @@ def _check_launcher(args: argparse.Namespace) -> None:
         raise UserError(f"--account {args.account!r}: must be of letters, digits, '_', '.', '-'")
     if args.rendezvous is not None and not RENDEZVOUS.fullmatch(args.rendezvous):
         raise UserError(f"--rendezvous {args.rendezvous!r}: write HOST:PORT")
+    if args.rendezvous is not None and not 1 <= int(args.rendezvous.rpartition(":")[2][:9]) <= 65535:
+        raise UserError(f"--rendezvous {args.rendezvous!r}: the port must be from 1 to 65535")
+    if args.cluster is not None and not args.cluster:
+        raise UserError("--cluster: is empty: name a cluster, or leave the option out")
+    if args.inside is not None:
+        if args.launcher not in SCHEDULERS:
+            raise UserError(f"--inside: is for --launcher {', '.join(SCHEDULERS)}, inside their jobs")
+        if args.inside not in [a.name for a in ARTEFACTS]:
+            raise UserError(f"--inside {args.inside}: no such job{nearest(args.inside, [a.name for a in ARTEFACTS])}")
     if args.launcher == "torchrun" and (args.nodes or 1) > 1 and not args.rendezvous:
         raise UserError(f"--nodes {args.nodes}: torchrun needs --rendezvous HOST:PORT, where HOST is one of the nodes")
     if args.launcher == "openmpi" and (args.nodes or 1) > 1 and not args.hostfile:
@@ -102,6 +122,9 @@ def _check_launcher(args: argparse.Namespace) -> None:
         raise UserError(f"--hostfile {args.hostfile}: no such file")
     if args.publish and (args.dry_run or args.list or (args.launcher in SCHEDULERS and not args.draw)):
         raise UserError("--publish: needs results: leave out --dry-run and --list; after jobs have ended, add --draw")
+    if args.launcher in ("slurm", "pbs") and not args.cluster and not args.list:
+        raise UserError(f"--launcher {args.launcher}: needs --cluster, which says how many ranks and GPUs a node has: "
+                        f"{', '.join(files.names())}, or a TOML file of your own")  # fmt: skip
 
 
 def nearest(name: str, known) -> str:
@@ -131,13 +154,3 @@ def check_imagenet(data: Path) -> None:
     for part in ("train", "val"):
         if not (data / part).is_dir():
             raise UserError(f"{data}: has no folder {part}/: add --data DIR, the folder that holds train/ and val/")
-
-
-def check_devices(jobs: list[Job]) -> None:
-    """Raise `UserError` unless this machine has a GPU for every worker."""
-    workers, gpus = max((job.config.batch.workers for job in jobs), default=0), launch.gpu_count()
-    if gpus < workers:
-        raise UserError(
-            f"--tier paper needs {workers:,} GPUs and this machine has {gpus}: --tier node emulates them on one node; "
-            "on a cluster, add --launcher slurm, uge, pbs, openmpi or torchrun"
-        )

@@ -94,11 +94,13 @@ class Plan:
     def __init__(
         self, tier: str, only: Sequence[str] | None = None, data: Path | None = None, out: Path | None = None,
         seeds: int = 1, processes: int | None = None, with_optional: bool = False, start: Start | None = None,
+        device: str | None = None,
     ):  # fmt: skip
         self.tier, self.seeds, self.with_optional = tier, seeds, with_optional
         self.artefacts = [a for a in ARTEFACTS if tier in a.runs and (not only or a.name in only)]
         self.out = (out or ROOT / "results" / tier).absolute()
-        self.processes, self.start = processes or launch.default_processes(), start
+        self.device = device or launch.default_device(tier)
+        self.processes, self.start = processes or launch.default_processes(self.device), start
         if tier == "quick":
             self.data = (data.absolute() if data else ROOT / "data") / "fashion_mnist"
         else:
@@ -127,7 +129,8 @@ class Plan:
         processes = launch.fit(self.processes, job.config.batch.workers)
         path = CONFIGS / f"{job.name}.toml"
         every = launch.CHECKPOINT_SECONDS[self.tier]
-        return launch.train_command(path, job.seed, self.out, self.data, processes, python, every, self.start)
+        return launch.train_command(path, job.seed, self.out, self.data, processes, python, every, self.start,
+                                    self.device)  # fmt: skip
 
     def report_command(self, artefact: Artefact, python: str):
         return [python, artefact.script, "--tier", self.tier, "--results", launch.short(self.out)], {}

@@ -11,13 +11,13 @@ import os
 import shlex
 import sys
 
-from reproduce import launch
+from reproduce import gpus, launch
 from reproduce.artefacts import TIERS
-from reproduce.errors import EXIT_PREEMPTED, command
+from reproduce.errors import EXIT_PREEMPTED, UserError, command
 from reproduce.launch import ROOT, Foreground, Stopped
-from reproduce.launchers import SCHEDULERS, jobs, script, site, submit
+from reproduce.launchers import SCHEDULERS, jobs, script, shape, site, submit
 from reproduce.launchers.ranks import Start, rank_map
-from reproduce.options import check_devices, check_imagenet, check_output, parse
+from reproduce.options import check_imagenet, check_output, parse
 from reproduce.plan import ASSUMED, Plan
 from reproduce.training import failure, prepare, say, train_all
 
@@ -51,6 +51,14 @@ def table(rows: list[tuple[str, ...]]) -> None:
 def columns(rows: list[tuple[str, ...]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+
+
+def warn_of_devices(plan: Plan, args: argparse.Namespace) -> None:
+    """--dry-run: a comment where the call without it would be refused."""
+    try:
+        check_devices(plan, args)
+    except UserError as error:
+        print(f"# would be refused here: {error}")
 
 
 def print_commands(plan: Plan, python: str) -> None:
@@ -102,6 +110,10 @@ def execute(plan: Plan, args: argparse.Namespace) -> int:
     """Train what is missing and draw, here and now."""
     with Foreground() as foreground:
         python, failed = set_up(foreground), []
+        if not args.draw and plan.todo and plan.device == "cuda" and shape.is_here(plan.start):
+            code, _ = foreground.run([python, "-m", "reproduce.engine.device", str(fitting(plan))], {})
+            if code:  # it has said why
+                return code
         if not args.draw:
             failed = prepare(plan, python, foreground) or train_all(plan, python, foreground)[0]
         for name, (argv, env) in plan.report_commands(python):
@@ -153,6 +165,7 @@ def context_of(plan: Plan, args: argparse.Namespace, nodes: site.Site, python: s
     again = ["--tier", plan.tier, "--launcher", args.launcher, "--cluster", nodes.path, "--seeds", str(args.seeds)]
     again += [word for name in args.only or () for word in ("--only", name)]
     again += ["--with-optional"] if args.with_optional else []
+    again += ["--device", args.device] if args.device else []
     preflight = plan.tier != "quick" if args.preflight is None else args.preflight
     return script.Context(
         args.launcher, nodes, args.account or "", plan.out, plan.data, python, plan.tier, tuple(again), preflight
@@ -163,15 +176,23 @@ def start_of(args: argparse.Namespace, tier: str) -> tuple[Start | None, int | N
     """How ranks are started and how many; (None, as asked) for processes of this machine."""
     if args.launcher == "local":
         return None, args.processes or (1 if tier == "paper" else None)
+    device = args.device or launch.default_device(tier)
     nodes, hosts = args.nodes or 1, str(args.hostfile.absolute()) if args.hostfile else ""
     where = site.load(args.cluster or ("abci" if args.launcher == "uge" else "local")).filled(args.launcher)
     if args.launcher not in SCHEDULERS and not args.cluster:  # nobody said how many ranks a node has
-        ranks = args.processes or nodes * launch.default_processes()
+        ranks = args.processes or nodes * launch.default_processes(device)
         where = dataclasses.replace(where, ranks_per_node=-(-ranks // nodes))
     if args.inside and where.hostfile:
         hosts = os.environ.get(where.hostfile, "")  # else mpirun asks the batch system itself
     ranks = args.processes or nodes * where.ranks_per_node
     return Start(args.launcher, where, nodes, hosts, args.rendezvous or ""), ranks
+
+
+def device_of(args: argparse.Namespace, tier: str, start: Start | None) -> str:
+    """The device asked for, else that of the cluster's nodes, else this machine's."""
+    if not args.device and start and (args.cluster or args.launcher in SCHEDULERS):
+        return "cuda" if start.site.gpus_per_node else "cpu"
+    return args.device or launch.default_device(tier)
 
 
 @command
@@ -183,14 +204,28 @@ def main(argv=None) -> int:
         show([Plan(t, **options) for t in ((tier,) if args.tier or args.out else TIERS)])
         return 0
     start, ranks = start_of(args, tier)
-    plan = Plan(tier, **options, processes=ranks, start=start)
+    plan = Plan(tier, **options, processes=ranks, start=start, device=device_of(args, tier, start))
     if start and not args.processes and not args.nodes and tier == "paper":
         plan.processes = max((job.config.batch.workers for job in plan.jobs), default=1)
+    if start and args.nodes and not args.draw:
+        shape.check_nodes(start, plan.processes, [job.config for job in plan.jobs])
     try:
         return do(plan, args)
     except Stopped as stopped:
         print(f"stopped by {stopped}: run the same command again to do what is still missing", file=sys.stderr)
         return 128 + stopped.signum
+
+
+def check_devices(plan: Plan, args: argparse.Namespace) -> None:
+    """Raise `UserError` unless this machine has what the runs need, if they are to be made here."""
+    if shape.is_here(plan.start):
+        configs = [job.config for job in plan.jobs]
+        shape.check_machine(plan.tier, plan.device, bool(args.device), fitting(plan), configs, gpus.gpus())
+
+
+def fitting(plan: Plan) -> int:
+    """The most processes that any of its runs has."""
+    return max((launch.fit(plan.processes, job.config.batch.workers) for job in plan.jobs), default=1)
 
 
 def do(plan: Plan, args: argparse.Namespace) -> int:
@@ -206,12 +241,13 @@ def do(plan: Plan, args: argparse.Namespace) -> int:
         if scheduled:
             print_jobs(plan, found, context_of(plan, args, plan.start.site, python))
         else:
+            warn_of_devices(plan, args)
             print_commands(plan, python)
         return 0
     if plan.tier != "quick" and not args.draw:
         check_imagenet(plan.data)
-    if plan.tier == "paper" and not plan.start and not args.draw:
-        check_devices(plan.jobs)
+    if not args.draw:
+        check_devices(plan, args)
     check_output(plan.out)
     if not scheduled:
         return execute(plan, args)

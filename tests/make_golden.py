@@ -20,8 +20,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from reproduce import config as configs  # noqa: E402
-from reproduce.engine.comm import Comm, pick_device  # noqa: E402
+from reproduce.engine.comm import Comm  # noqa: E402
 from reproduce.engine.data.loader import Chunk  # noqa: E402
+from reproduce.engine.device import pick_device  # noqa: E402
 from reproduce.engine.environment import machine  # noqa: E402
 from reproduce.engine.execution import Execution  # noqa: E402
 from reproduce.engine.trainer import Trainer  # noqa: E402

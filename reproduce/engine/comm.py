@@ -155,19 +155,3 @@ class Comm:
         self.watch.close()
         if self.world_size > 1 and dist.is_initialized():
             dist.destroy_process_group()
-
-
-def pick_device(name: str) -> torch.device:
-    """The device of this process for "auto", "cpu" or "cuda"; one GPU per process, by LOCAL_RANK.
-
-    Raises `ConfigError` if a GPU is asked for and there are not enough.
-    """
-    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
-        return torch.device("cpu")
-    index, available = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
-    if index >= available:
-        raise ConfigError(
-            f"--device {name}: process {index} of this node has no GPU: {available} found: lower --processes"
-        )
-    torch.cuda.set_device(index)
-    return torch.device("cuda", index)

@@ -13,8 +13,9 @@ from typing import NamedTuple
 from reproduce import config as configs
 from reproduce.engine import checkpoint, dist_env
 from reproduce.engine.binding import bind
-from reproduce.engine.comm import Comm, pick_device
+from reproduce.engine.comm import Comm
 from reproduce.engine.data.loader import Loader, open_loader
+from reproduce.engine.device import pick_device
 from reproduce.engine.environment import compute_precision
 from reproduce.engine.evaluation import epoch_trained, evaluate
 from reproduce.engine.trainer import Trainer

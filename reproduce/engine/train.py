@@ -20,8 +20,9 @@ from reproduce.config import Config
 from reproduce.engine import dist_env
 from reproduce.engine.binding import bind
 from reproduce.engine.checkpoint import Checkpoints, unpack
-from reproduce.engine.comm import Comm, pick_device
+from reproduce.engine.comm import Comm
 from reproduce.engine.data.loader import Loader, open_loader
+from reproduce.engine.device import pick_device
 from reproduce.engine.environment import compute_precision, describe
 from reproduce.engine.execution import BATCH_NORMS, Execution
 from reproduce.engine.header import hyper_parameters, submission

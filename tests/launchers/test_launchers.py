@@ -227,6 +227,18 @@ def test_a_site_of_another_batch_system_keeps_what_is_not_its_request():
         (["--launcher", "uge", "--nodes", "0"], "must be at least 1"),
         (["--launcher", "uge", "--cluster", "acbi"], "did you mean 'abci'?"),
         (["--launcher", "slurm", "--publish"], "needs results"),
+        (["--launcher", "slurm", "--tier", "paper"],
+         "needs --cluster, which says how many ranks and GPUs a node has: abci,"),
+        (["--launcher", "slurm", "--cluster", ""], "--cluster: is empty"),
+        (["--launcher", "torchrun", "--nodes", "2", "--rendezvous", "h:99999999"], "the port must be from 1 to 65535"),
+        (["--launcher", "torchrun", "--nodes", "3", "--rendezvous", "h:1", "--processes", "2"], "fewer than --nodes 3"),
+        (["--launcher", "torchrun", "--nodes", "3", "--rendezvous", "h:1", "--processes", "24", "--tier", "paper"],
+         "workers of headline_b81920_g2048 cannot be shared evenly by 24 processes on 3 nodes: try --nodes 1 or 2"),
+        (["--launcher", "torchrun", "--nodes", "2", "--rendezvous", "h:1", "--processes", "24", "--tier", "paper"],
+         "try --processes 16"),
+        (["--launcher", "uge", "--nodes", "2", "--processes", "16"], "--nodes 2 hold 8, 4 on each of abci"),
+        (["--inside", "table1"], "is for --launcher slurm, uge, pbs, inside their jobs"),
+        (["--launcher", "uge", "--inside", "tabel1"], "did you mean table1?"),
     ],
 )
 def test_bad_options_are_one_line(args, says, tmp_path, capsys):

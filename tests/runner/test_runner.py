@@ -4,6 +4,7 @@ Training is replaced by a stub (stub_run.py) that writes a log, so that these te
 """
 
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from reproduce import events, launch, plan, runner
+from reproduce import events, gpus, launch, plan, runner
 from reproduce.artefacts import ARTEFACTS
 from tests.helpers import ROOT
 from tests.helpers.stub_run import write_log
@@ -30,7 +31,7 @@ def stubbed(monkeypatch):
     class Stubbed:
         calls, fail, slow, interruptions = [], "", "", {}
 
-    def train_command(path, seed, out, data, processes, python, checkpoint_seconds, start):
+    def train_command(path, seed, out, data, processes, python, checkpoint_seconds, start, device):
         name = str(path.relative_to(CONFIGS).with_suffix(""))
         Stubbed.calls.append(f"{name} {seed}")
         interruptions = Stubbed.interruptions.get(name, "")
@@ -137,6 +138,8 @@ def test_processes_divide_the_workers():
         (["--tier", "nodes"], "did you mean node?"),
         (["--seeds", "0"], "must be at least 1"),
         (["--seeds", "two"], "invalid int value"),
+        (["--seeds", "100000000"], "must be at most 1,000,000"),
+        (["--data", ""], "--data: is empty"),
         (["--tier", "node"], "data/imagenet: has no folder train/: add --data DIR"),
         (["--tier", "node", "--data", "/nowhere"], "/nowhere: has no folder train/"),
         (["--out", str(ROOT / "LICENSE" / "results")], "cannot write results"),
@@ -174,6 +177,72 @@ def test_a_full_disk_is_found_before_anything_runs(tmp_path, stubbed, capsys, mo
     assert runner.main(["--out", str(tmp_path)]) == 2
     assert "No space left on device" in capsys.readouterr().err and stubbed.calls == []
     assert list(tmp_path.iterdir()) == [], "the probe was left behind"
+
+
+# ---- devices ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    """Makes this a machine with so many GPUs, or a driver at fault, and ImageNet in tmp_path."""
+    for part in ("train", "val"):
+        (tmp_path / part).mkdir()
+
+    def made(count=0, fault="", hidden=False):
+        monkeypatch.setattr(gpus, "gpus", lambda: gpus.Gpus(count, count, fault, hidden))
+        monkeypatch.setattr(launch, "cores", lambda: 2)
+
+    return made
+
+
+def call(tmp_path, *args):
+    return runner.main(["--data", str(tmp_path), "--out", str(tmp_path / "out"), *args])
+
+
+@pytest.mark.parametrize(
+    ("found", "args", "says"),
+    [
+        ({"fault": "nvidia-smi: Driver/library version mismatch"}, ["--tier", "node"],
+         "cannot be used: nvidia-smi: Driver/library version mismatch: mend the driver"),
+        ({"fault": "nvidia-smi: no"}, [], "cannot be used: nvidia-smi: no"),
+        ({}, ["--tier", "node"], "--tier node needs a GPU and this machine has no GPU: add --device cpu"),
+        ({"hidden": True}, ["--tier", "node"], "CUDA_VISIBLE_DEVICES shows none"),
+        ({}, ["--device", "cuda"], "--device cuda needs a GPU"),
+        ({"count": 2}, ["--tier", "node", "--processes", "4"], "4 processes and 2 GPUs that can be seen"),
+        ({}, ["--tier", "paper", "--launcher", "torchrun"], "needs 2,048 GPUs and this machine has 0"),
+        ({"count": 8}, ["--tier", "paper", "--launcher", "openmpi"], "needs 2,048 GPUs and this machine has 8"),
+        ({"count": 8}, ["--tier", "paper", "--launcher", "torchrun", "--device", "cpu"],
+         "2,048 processes on the 2 cores"),
+    ],
+)  # fmt: skip
+def test_what_this_machine_cannot_hold_is_refused(found, args, says, machine, tmp_path, stubbed, capsys):
+    machine(**found)
+    assert call(tmp_path, *args) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and says in err and stubbed.calls == [] and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("found", "args", "starts"),
+    [
+        ({"count": 2}, ["--tier", "node"], "engine.spawn 2 paper_configs/headline_b81920_g2048.toml .*--device cuda"),
+        ({"hidden": True}, [], "OMP_NUM_THREADS=1 .*engine.spawn 2 paper_configs/quick/headline.*--device cpu"),
+        ({"count": 8}, ["--device", "cpu"], "OMP_NUM_THREADS=1 .*engine.spawn 2 paper_configs/quick/.*--device cpu"),
+        ({"fault": "broken"}, ["--device", "cpu", "--tier", "node"], "engine.spawn 2 .*--device cpu"),
+        ({}, ["--tier", "node"], "# would be refused here: --tier node needs a GPU"),
+    ],
+)  # fmt: skip
+def test_the_device_is_part_of_the_command(found, args, starts, machine, tmp_path, monkeypatch, capsys):
+    machine(**found)
+    monkeypatch.setattr(runner, "SETUP", ["echo", sys.executable])
+    assert call(tmp_path, *args, "--only", "table1", "--dry-run") == 0
+    assert re.search(starts, capsys.readouterr().out)
+
+
+def test_gpus_that_pytorch_cannot_use_end_the_call_before_any_run(machine, tmp_path, stubbed, monkeypatch):
+    machine(count=2)
+    monkeypatch.setattr(runner, "SETUP", ["bash", "-c", "echo false"])  # a Python that fails, whatever it is asked
+    assert call(tmp_path, "--tier", "node") == 1 and stubbed.calls == []
 
 
 # ---- doing --------------------------------------------------------------------------------------------------------

@@ -23,8 +23,9 @@ from reproduce import config as configs
 from reproduce.bench.contest import Result, Row, Table
 from reproduce.bench.timed.contenders import Ours
 from reproduce.bench.timed.marks import pass_marks, wrapped
-from reproduce.engine.comm import Comm, pick_device
+from reproduce.engine.comm import Comm
 from reproduce.engine.data.chunks import Chunk
+from reproduce.engine.device import pick_device
 from reproduce.engine.environment import compute_precision, machine
 from reproduce.errors import TrainingError, command
 

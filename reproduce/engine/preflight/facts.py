@@ -41,6 +41,7 @@ def gather(
         "versions": versions,
         "gpus": lambda: gpus.query_under_load(place.local_rank),
         "usable_gpu": lambda: gpus.usable(place.local_rank),
+        "unfit_gpu": lambda: gpus.unfit(place.local_rank),
     }
     if place.local_rank == 0:
         looks |= {"code": code, "memory": available_memory}
@@ -63,6 +64,7 @@ def versions() -> dict[str, str | None]:
     import torch
 
     found: dict[str, str | None] = {"python": platform.python_version(), "CUDA": torch.version.cuda}
+    found["architectures"] = " ".join(torch.cuda.get_arch_list()) or None
     for name in PACKAGES:
         found[name] = _version(name)
     # DALI's package is named after the CUDA it was built for

@@ -6,6 +6,9 @@ import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from reproduce import gpus as found
+from reproduce.engine import device
+
 FIELDS = ("uuid", "name", "driver_version", "clocks.sm", "clocks.max.sm")
 REASONS = ("clocks_throttle_reasons.active", "clocks_event_reasons.active")  # the same, renamed by newer drivers
 # NVML's nvmlClocksThrottleReasons; being idle, or at clocks that an administrator has set, slows nothing down
@@ -67,7 +70,20 @@ def usable(local_rank: int) -> bool:
     """Whether PyTorch finds the GPU that training would give this rank."""
     import torch
 
-    return torch.cuda.is_available() and local_rank < torch.cuda.device_count()
+    return torch.cuda.is_available() and (local_rank < torch.cuda.device_count() or torch.cuda.device_count() == 1)
+
+
+def unfit(local_rank: int) -> str:
+    """Why PyTorch cannot compute on the GPU that training would give this rank, remedy last; empty if it can."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return device.reason(found.gpus())
+    return device.misfit(device.index_of(torch.cuda.device_count(), as_rank(local_rank))) if usable(local_rank) else ""
+
+
+def as_rank(local_rank: int) -> dict[str, str]:
+    return {"LOCAL_RANK": str(local_rank)}
 
 
 def query_under_load(local_rank: int) -> dict:
@@ -79,15 +95,15 @@ def query_under_load(local_rank: int) -> dict:
         return query() | {"loaded": False}
     import torch
 
-    device = torch.device("cuda", local_rank)
+    where = torch.device("cuda", device.index_of(torch.cuda.device_count(), as_rank(local_rank)))
     try:
-        matrix = torch.randn(LOAD_SIZE, LOAD_SIZE, device=device, dtype=torch.float16)
+        matrix = torch.randn(LOAD_SIZE, LOAD_SIZE, device=where, dtype=torch.float16)
         out = torch.empty_like(matrix)
 
         def compute() -> None:
             for _ in range(LOAD_PRODUCTS):
                 torch.mm(matrix, matrix, out=out)
-            torch.cuda.synchronize(device)
+            torch.cuda.synchronize(where)
 
         warm = time.monotonic() + WARM_SECONDS
         while time.monotonic() < warm:

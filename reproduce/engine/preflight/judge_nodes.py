@@ -90,10 +90,14 @@ def gpus(facts: Facts, rules: Rules, cuda: bool) -> list[Finding]:
     found += unlike(drivers, "GPU driver", EXCLUDE)
     if cuda:
         for rank, usable in of(facts, "usable_gpu").items():
+            unfit = facts[rank].get("unfit_gpu", "")
             if not usable and counts.get(facts[rank]["node"]) == expected:  # else it has been said
-                text = f"none for local rank {facts[rank]['local_rank']}"
+                text = f"none for local rank {facts[rank]['local_rank']}" + (f" ({unfit})" if unfit else "")
                 remedy = "compare the driver with PyTorch's CUDA, and CUDA_VISIBLE_DEVICES with the ranks of a node"
                 found.append(Finding((rank,), "GPU for PyTorch", text, "one per rank", remedy))
+            elif usable and unfit:
+                what, _, remedy = unfit.rpartition(": ")
+                found.append(Finding((rank,), "GPU for PyTorch", what, "PyTorch's build has code for it", remedy))
             error = facts[rank].get("gpus", {}).get("load_error")
             if error:
                 remedy = f"look for processes that were left on it; {EXCLUDE}"
