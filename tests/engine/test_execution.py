@@ -1,15 +1,18 @@
 """Other ways to compute the same: vectorised batch norm, recorded updates, another back-end after a checkpoint."""
 
+import functools
 from pathlib import Path
 
 import pytest
 import torch
 
 from reproduce import config as configs
+from reproduce.engine import vectorised
 from reproduce.engine.comm import Comm
 from reproduce.engine.data.loader import open_loader
 from reproduce.engine.execution import Execution
 from reproduce.engine.graph import WARM_UP, GraphedUpdate
+from reproduce.engine.model import build_model
 from reproduce.engine.trainer import Trainer
 from reproduce.engine.workers import WorkerBatchNorm2d, WorkerStatistics
 from reproduce.errors import ConfigError
@@ -65,9 +68,9 @@ def test_vectorised_batch_norm_gives_the_images_gradients_and_statistics_of_spli
     x = torch.randn(12, 6, 5, 5).contiguous(memory_format=torch.channels_last) * 3 + 1
     outcome = torch.randn_like(x)
     found = []
-    for vectorised in (False, True):
+    for together in (False, True):
         layer = WorkerBatchNorm2d(6, eps=1e-5, ema_momentum=0.9)
-        statistics = WorkerStatistics(layer, range(5), vectorised)
+        statistics = WorkerStatistics(layer, range(5), together)
         with torch.no_grad():
             layer.weight.copy_(torch.arange(1, 7))
             layer.bias.copy_(torch.arange(6))
@@ -82,6 +85,49 @@ def test_vectorised_batch_norm_gives_the_images_gradients_and_statistics_of_spli
     for split, all_at_once in zip(*found):
         torch.testing.assert_close(all_at_once, split, rtol=1e-5, atol=1e-5)
     assert (found[1][5][:, [0, 4]] == 0).all(), "a worker that was not in the pass has statistics"
+
+
+@pytest.fixture
+def compilations(monkeypatch):
+    """(graphs compiled, compiled graphs run), by a stand-in for the code generator."""
+    count = [0, 0]
+
+    def backend(graph, _):
+        count[0] += 1
+
+        def run(*args):
+            count[1] += 1
+            return graph(*args)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
+    vectorised.compiled.cache_clear()
+    yield count
+    vectorised.compiled.cache_clear()
+
+
+def test_every_shape_of_resnet50_runs_compiled(compilations):
+    """12 shapes in a pass, and others in a pass of another size: PyTorch by itself gives up after 8."""
+    model = build_model(configs.load("paper_configs/headline_b81920_g2048.toml"))
+    statistics = WorkerStatistics(model, range(5), vectorised=True)
+    shapes = set()
+    for layer in statistics.layers:
+        layer.register_forward_pre_hook(lambda _, given: shapes.add(given[0].shape))
+    for workers in (range(2), range(2, 5)):
+        statistics.next_chunk(workers)
+        model(torch.randn(2 * len(workers), 3, 64, 64).contiguous(memory_format=torch.channels_last)).sum().backward()
+    graphs, runs = compilations
+    assert len(shapes) == 24 and graphs == 2 * 24, "forward and backward of each shape"
+    assert runs == 2 * 2 * len(statistics.layers)
+
+
+def test_work_in_place_after_vectorised_batch_norm_copies_nothing():
+    """A view as its result would make the rectifier behind it copy all images, forward and backward."""
+    layer = WorkerBatchNorm2d(6, eps=1e-5, ema_momentum=0.9)
+    WorkerStatistics(layer, range(2), vectorised=True)
+    y = layer(torch.randn(4, 6, 5, 5).contiguous(memory_format=torch.channels_last))
+    assert not y._is_view() and torch.relu_(y).grad_fn.name() == "ReluBackward0"
 
 
 def test_training_with_vectorised_batch_norm_equals_split():
