@@ -12,7 +12,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from reproduce.artefacts import artefact  # noqa: E402
 from reproduce.errors import command  # noqa: E402
-from reproduce.report import measured, output, panels, plot, public, series  # noqa: E402
+from reproduce.figures import panels, plot, series  # noqa: E402
+from reproduce.results import measured, output, public  # noqa: E402
 
 
 def runs(given):

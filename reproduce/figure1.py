@@ -13,7 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from reproduce.artefacts import artefact  # noqa: E402
 from reproduce.cluster import files  # noqa: E402
 from reproduce.errors import command  # noqa: E402
-from reproduce.report import node, output, plot  # noqa: E402
+from reproduce.figures import node, plot  # noqa: E402
+from reproduce.results import output  # noqa: E402
 
 CLUSTER = "abci"
 

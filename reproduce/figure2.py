@@ -14,7 +14,8 @@ from reproduce.artefacts import FULL_RECIPE, PAPER_SWEEP, artefact  # noqa: E402
 from reproduce.cluster import files, validate  # noqa: E402
 from reproduce.cluster.step import Work  # noqa: E402
 from reproduce.errors import command  # noqa: E402
-from reproduce.report import measured, output, paper, plot, scaling  # noqa: E402
+from reproduce.figures import plot, scaling  # noqa: E402
+from reproduce.results import measured, output, paper  # noqa: E402
 
 CLUSTER, LOCAL_BATCH, RULE = "abci", 40, "cubic:3"
 

@@ -12,7 +12,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from reproduce.artefacts import PAPER_SWEEP, QUICK_PANEL, QUICK_SWEEP, artefact  # noqa: E402
 from reproduce.errors import command  # noqa: E402
-from reproduce.report import measured, output, panels, paper, plot, series  # noqa: E402
+from reproduce.figures import panels, plot, series  # noqa: E402
+from reproduce.results import measured, output, paper  # noqa: E402
 
 
 def runs(given):

@@ -11,11 +11,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from reproduce import table  # noqa: E402
 from reproduce.artefacts import artefact  # noqa: E402
-from reproduce.bench import steptimes  # noqa: E402
 from reproduce.cluster import files  # noqa: E402
 from reproduce.errors import command  # noqa: E402
-from reproduce.report import exchange, output, plot, table  # noqa: E402
+from reproduce.figures import exchange, plot  # noqa: E402
+from reproduce.results import output, steptimes  # noqa: E402
 
 CLUSTER, GPUS, LOCAL_BATCH = "abci", 2048, 40  # of the modelled panel: the paper's
 

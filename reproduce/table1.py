@@ -10,9 +10,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from reproduce import table  # noqa: E402
 from reproduce.artefacts import artefact  # noqa: E402
 from reproduce.errors import command  # noqa: E402
-from reproduce.report import compare, measured, output, paper, table  # noqa: E402
+from reproduce.judge import compare  # noqa: E402
+from reproduce.results import measured, output, paper  # noqa: E402
 
 NOTES = """
 Time is run_start to run_stop of the MLPerf log, mean over the n runs; top-1 is the mean over them with the sample

@@ -19,13 +19,13 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from reproduce import config as configs  # noqa: E402
-from reproduce.engine.comm import Comm  # noqa: E402
 from reproduce.engine.data.loader import Chunk  # noqa: E402
 from reproduce.engine.device import pick_device  # noqa: E402
+from reproduce.engine.dist.comm import Comm  # noqa: E402
 from reproduce.engine.environment import machine  # noqa: E402
 from reproduce.engine.execution import Execution  # noqa: E402
 from reproduce.engine.trainer import Trainer  # noqa: E402
+from reproduce.recipe import load as configs  # noqa: E402
 
 CONFIG = "paper_configs/quick/regression_b160_w4.toml"
 # small enough for a second, with a warm-up of 24 updates: the first ones are large enough to be seen in fp32

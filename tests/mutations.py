@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 
 from reproduce.engine.data.plan import Plan
-from reproduce.engine.lars import formulas
-from reproduce.engine.lars.foreach import Lars
-from reproduce.engine.lars.native import NativeLars
+from reproduce.engine.optim import formulas
+from reproduce.engine.optim.foreach import Lars
+from reproduce.engine.optim.native import NativeLars
 from reproduce.engine.schedule import Schedule
 from reproduce.engine.trainer import Trainer
 from reproduce.engine.workers import WorkerBatchNorm2d, WorkerStatistics

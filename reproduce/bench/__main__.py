@@ -1,4 +1,4 @@
-"""python -m reproduce.bench NAME [OPTIONS]: every module of this package that has a `main(argv)` is a benchmark."""
+"""python -m reproduce.bench NAME [OPTIONS]: every module of `bench` and `trials` that has a `main(argv)` is one."""
 
 import ast
 import importlib
@@ -6,17 +6,25 @@ import sys
 from pathlib import Path
 
 from reproduce.errors import UserError, command
-from reproduce.options import nearest
+from reproduce.paths import ROOT
+from reproduce.runner.options import nearest
+
+PACKAGES = ("bench", "trials")
 
 
-def benchmarks() -> list[str]:
-    """The names of the benchmarks, found without importing them."""
-    names = []
-    for path in sorted(Path(__file__).parent.glob("[a-z]*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        if any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body):
-            names.append(path.stem)
-    return names
+def benchmarks() -> dict[str, str]:
+    """Name to module of everything that can be measured or tried, found without importing it."""
+    found = {}
+    for package in PACKAGES:
+        for path in sorted((ROOT / "reproduce" / package).glob("[a-z]*.py")):
+            if _has_main(path):
+                found[path.stem] = f"reproduce.{package}.{path.stem}"
+    return found
+
+
+def _has_main(path: Path) -> bool:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body)
 
 
 @command
@@ -28,7 +36,7 @@ def main(argv=None) -> int:
         return 0 if argv else 2
     if argv[0] not in known:
         raise UserError(f"{argv[0]}: no such benchmark{nearest(argv[0], known)}")
-    return importlib.import_module(f"reproduce.bench.{argv[0]}").main(argv[1:])
+    return importlib.import_module(known[argv[0]]).main(argv[1:])
 
 
 if __name__ == "__main__":

@@ -18,16 +18,17 @@ import threading
 import time
 from pathlib import Path
 
-from reproduce import config as configs
-from reproduce.bench import netns, steptimes, trace
-from reproduce.bench.hosts import Hosts, failure
+from reproduce import table
 from reproduce.bench.process import write
 from reproduce.engine.spawn import launch
 from reproduce.errors import UserError, command
-from reproduce.grouping import RULES, divide
-from reproduce.launch import ROOT, Stopped
-from reproduce.options import check_output
-from reproduce.report import table
+from reproduce.recipe import load as configs
+from reproduce.recipe.grouping import RULES, divide
+from reproduce.results import steptimes, trace
+from reproduce.runner.launch import ROOT, Stopped
+from reproduce.runner.options import check_output
+from reproduce.trials import netns
+from reproduce.trials.hosts import Hosts, failure
 
 CONFIG = ROOT / "paper_configs" / "headline_b81920_g2048.toml"
 WARM_UP = 1  # rounds not counted

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from reproduce import table
 from reproduce.errors import LogError
-from reproduce.report import table
 
 ROLES = ("ours", "peer", "control", "floor")  # control: ours or a peer's with one thing changed, to tell its effect
 UNITS = {"ms": "lower", "s": "lower", "images/s": "higher", "images/s per core": "higher"}  # better

@@ -15,7 +15,7 @@ from reproduce.bench import process
 from reproduce.bench.jpegs import Pictures, lay_out
 from reproduce.engine.data import folders
 from reproduce.errors import UserError, command
-from reproduce.launch import ROOT
+from reproduce.runner.launch import ROOT
 
 CONFIGS = ROOT / "paper_configs"
 LARGE, QUICK = CONFIGS / "headline_b81920_g2048.toml", CONFIGS / "quick" / "headline_b800_w20.toml"

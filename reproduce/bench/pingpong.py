@@ -10,38 +10,21 @@ tokens (see `netns.tbf`) lets a part pass at once. Writes pingpong.json. Needs L
 import argparse
 import json
 import os
-import statistics
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from reproduce.bench.comm import QUIET, rate_of
-from reproduce.bench.hosts import Hosts, failure
 from reproduce.bench.process import write
-from reproduce.errors import LogError, UserError, command
-from reproduce.launch import ROOT, Stopped
-from reproduce.options import check_output
+from reproduce.errors import UserError, command
+from reproduce.results.pingpong import FILE, SMALL, as_link
+from reproduce.runner.launch import ROOT, Stopped
+from reproduce.runner.options import check_output
+from reproduce.trials.hosts import Hosts, failure
 
-FILE = "bench/pingpong.json"  # below a results folder
-COMMAND = "python -m reproduce.bench pingpong"
-SMALL = 4096  # bytes, at most: a message that is all latency
 SIZES = (4, SMALL, 65_536, 1_048_576, 4_194_304, 16_777_216, 33_554_432)  # bytes
 MOST_SECONDS = 1800
-
-
-@dataclass(frozen=True)
-class Link:
-    """A link at a rate (`mbit` None: unlimited), from one-way times."""
-
-    mbit: float | None
-    latency: float  # seconds
-    bandwidth: float  # bytes/s
-
-    @property
-    def rate(self) -> str:
-        return "unlimited" if self.mbit is None else f"{self.mbit:g} Mbit/s"
 
 
 def measure(mbit: float | None, rounds: int) -> dict:
@@ -53,32 +36,6 @@ def measure(mbit: float | None, rounds: int) -> dict:
         if why or not out.exists():
             raise UserError(f"{hosts}: the measurement failed: {why or 'without a word'}")
         return json.loads(out.read_text()) | {"network": str(hosts)}
-
-
-def read(results: Path) -> list[Link] | None:
-    """The links below a results folder, None if not measured. Raises `LogError` for a file that is not one of ours."""
-    path = Path(results) / FILE
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        if (facts["benchmark"], facts["kind"]) != ("pingpong", "measured"):
-            raise ValueError("not a measurement of this benchmark")
-        return [_link(facts["sizes"], one) for one in facts["rates"]]
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise LogError(f"{path}: not readable: {error.strerror}: check its permissions") from None
-    except (ValueError, KeyError, TypeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise LogError(f"{path}: not a result of '{COMMAND}' ({reason}): delete it and measure again") from None
-
-
-def _link(sizes: list[int], one: dict) -> Link:
-    """From the medians over the rounds; raises ValueError for times that are none."""
-    seconds = [statistics.median(found) for found in one["seconds"]]
-    small = [took for size, took in zip(sizes, seconds, strict=True) if size <= SMALL]
-    if not small or not 0 < min(small) < seconds[-1]:
-        raise ValueError("no times of small messages and of a large one")
-    return Link(one["mbit"], min(small), sizes[-1] / (seconds[-1] - min(small)))
 
 
 def parse(argv) -> argparse.Namespace:
@@ -105,7 +62,7 @@ def main(argv=None) -> int:
             found = measure(mbit, given.rounds)
             about = found["about"]
             rates.append({"mbit": mbit, "network": found["network"], "seconds": found["seconds"]})
-            link = _link(list(SIZES), rates[-1])
+            link = as_link(list(SIZES), rates[-1])
             print(f"{link.rate}: {1e6 * link.latency:,.0f} us, {link.bandwidth / 1e6:,.1f} MB/s", flush=True)
     except Stopped as stopped:
         print(f"stopped by {stopped}: nothing was written; run the same command again", file=sys.stderr)

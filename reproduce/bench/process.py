@@ -11,8 +11,8 @@ from pathlib import Path
 
 from reproduce.bench import contest, peers
 from reproduce.errors import UserError
-from reproduce.launch import ROOT, Foreground, Stopped
-from reproduce.options import check_output
+from reproduce.runner.launch import ROOT, Foreground, Stopped
+from reproduce.runner.options import check_output
 
 FOLDER = ROOT / "results" / "bench"
 

@@ -12,11 +12,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from reproduce import config as configs
 from reproduce.bench import process
 from reproduce.engine.spawn import launch
 from reproduce.errors import UserError, command
-from reproduce.launch import ROOT, Stopped
+from reproduce.recipe import load as configs
+from reproduce.runner.launch import ROOT, Stopped
 
 CONFIG = ROOT / "paper_configs" / "quick" / "headline_b800_w20.toml"
 

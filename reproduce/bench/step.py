@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reproduce.bench import process
 from reproduce.errors import UserError, command
-from reproduce.launch import ROOT, gpu_count
+from reproduce.runner.launch import ROOT, gpu_count
 
 QUICK = ROOT / "paper_configs" / "quick" / "headline_b800_w20.toml"
 PAPER = ROOT / "paper_configs" / "headline_b81920_g2048.toml"

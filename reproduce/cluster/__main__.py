@@ -13,7 +13,7 @@ from reproduce.cluster import calibrate, files, local, show, validate
 from reproduce.cluster.step import Work, step
 from reproduce.cluster.uncertainty import sensitivities
 from reproduce.errors import UserError, command
-from reproduce.report import output
+from reproduce.results import output
 
 PUBLISHED = output.ROOT / "figures" / "measured" / "quick"
 COMMANDS = ("answer", "sensitivity", "sweep", "validate", "local", "calibrate")

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from reproduce.cluster.machine import SECTIONS, STATUSES, About, Cluster, Constant
 from reproduce.errors import ConfigError
+from reproduce.paths import CLUSTERS
 
-FOLDER = Path(__file__).resolve().parents[2] / "paper_configs" / "clusters"
+FOLDER = CLUSTERS
 CALIBRATED = FOLDER / "calibrated.toml"
 FIELDS = ("value", "unit", "source", "status", "range")
 

@@ -1,13 +1,13 @@
 """The work of ResNet-50 v1.5, layer by layer: what the model of a step counts. No torch.
 
 He et al. 2016, with the stride in the 3x3 convolution (v1.5). The tensors are those of the engine's network, in its
-order of definition: `reproduce/grouping.py` divides both by the same rules, and a test holds the two lists equal.
+order of definition: `recipe/grouping.py` divides both by the same rules, and a test holds the two lists equal.
 """
 
 import functools
 from dataclasses import dataclass
 
-from reproduce.grouping import Tensor
+from reproduce.recipe.grouping import Tensor
 
 STAGES = ((64, 3), (128, 4), (256, 6), (512, 3))  # width of the bottleneck, blocks
 EXPANSION = 4  # a block's output is so many times as wide as its bottleneck

@@ -7,12 +7,12 @@ the steps with an exchange, which are what is predicted.
 from dataclasses import dataclass
 from pathlib import Path
 
-from reproduce.bench import pingpong, steptimes
-from reproduce.bench.steptimes import COMPUTE, Network, Variant
 from reproduce.cluster import files
 from reproduce.cluster.machine import Cluster
 from reproduce.cluster.step import Work, as_slow_as, step
 from reproduce.errors import LogError
+from reproduce.results import pingpong, steptimes
+from reproduce.results.steptimes import COMPUTE, Network, Variant
 
 CLUSTER, FULL = "local", "fp32"
 TOLERANCE = 20.0  # percent

@@ -1,6 +1,6 @@
 """The answers of the command line, as text and as Chrome traces. The model itself stands in the other modules."""
 
-from reproduce.bench import trace
+from reproduce import table
 from reproduce.cluster import local
 from reproduce.cluster.answer import RULES, changes, efficiency, limit, parts, sweep
 from reproduce.cluster.machine import Cluster
@@ -8,7 +8,7 @@ from reproduce.cluster.run import EPOCHS, TRAIN_IMAGES, Run, run
 from reproduce.cluster.step import Step, Work, step
 from reproduce.cluster.uncertainty import DRAWS, Sensitivity, band, draws
 from reproduce.cluster.validate import TOLERANCE, Check, check, work
-from reproduce.report import paper, table
+from reproduce.results import paper, trace
 
 VALIDATION = ["run", "GPUs", "images per GPU", "calibrated on", "images/s, measured", "modelled", "error",
               "5 to 95 %", "run time, measured", "modelled", "error"]  # fmt: skip

@@ -1,7 +1,7 @@
 """One training step of all GPUs: compute beside communication, event by event.
 
 Backward goes through the layers from the last; once a group of gradients is whole it queues for the one communication
-stream, in the fixed order of `reproduce/grouping.py`. Meanwhile compute goes on, slowed while a sum is on the way. The
+stream, in the fixed order of `recipe/grouping.py`. Meanwhile compute goes on, slowed while a sum is on the way. The
 slowest rank sets the pace: its compute is longer by the expected maximum of as many normal draws as there are ranks.
 """
 
@@ -14,7 +14,7 @@ from reproduce.cluster.compute import compute
 from reproduce.cluster.machine import Cluster
 from reproduce.cluster.network import Shape, allreduce, shape
 from reproduce.errors import ConfigError
-from reproduce.grouping import Group, divide
+from reproduce.recipe.grouping import Group, divide
 
 SLOWDOWN = "software.slowdown"
 

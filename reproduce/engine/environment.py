@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 import torchvision
 
-from reproduce.config import Config
-from reproduce.engine.comm import Comm
+from reproduce.engine.dist.comm import Comm
+from reproduce.recipe.load import Config
 from reproduce.revision import revision
 
 

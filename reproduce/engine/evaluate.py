@@ -10,17 +10,18 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from reproduce import config as configs
-from reproduce.engine import checkpoint, dist_env
-from reproduce.engine.binding import bind
-from reproduce.engine.comm import Comm
+from reproduce.engine import checkpoint
 from reproduce.engine.data.loader import Loader, open_loader
 from reproduce.engine.device import pick_device
+from reproduce.engine.dist import dist_env
+from reproduce.engine.dist.binding import bind
+from reproduce.engine.dist.comm import Comm
 from reproduce.engine.environment import compute_precision
 from reproduce.engine.evaluation import epoch_trained, evaluate
 from reproduce.engine.trainer import Trainer
 from reproduce.errors import CheckpointError, DataError, command
-from reproduce.recipe import BN_EVAL
+from reproduce.recipe import load as configs
+from reproduce.recipe.schema import BN_EVAL
 
 
 class Row(NamedTuple):

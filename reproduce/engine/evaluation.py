@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from reproduce.config import Config
 from reproduce.engine.data.loader import Loader
 from reproduce.engine.data.plan import part_of
 from reproduce.errors import DataError
+from reproduce.recipe.load import Config
 
 if TYPE_CHECKING:
     from reproduce.engine.trainer import Trainer

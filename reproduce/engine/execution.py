@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
-from reproduce.engine.lars import BACKENDS
+from reproduce.engine.optim import BACKENDS
 from reproduce.errors import ConfigError
 
 BATCH_NORMS = ("split", "vectorised")

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from reproduce.config import Config
-from reproduce.engine.comm import Comm
 from reproduce.engine.data.staged import page_cache_cleared
+from reproduce.engine.dist.comm import Comm
 from reproduce.engine.schedule import Schedule
 from reproduce.events import CONFIG, Event, point
+from reproduce.recipe.load import Config
 
 
 def submission(config: Config, data: Path) -> Iterator[Event]:

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
-from reproduce.config import Config
 from reproduce.engine.workers import WorkerBatchNorm2d
+from reproduce.recipe.load import Config
 
 
 class SmallResNet(nn.Module):

@@ -4,10 +4,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from reproduce.config import Config
 from reproduce.engine.checkpoint import Checkpoints, unpack
 from reproduce.engine.progress import Progress, Tick
 from reproduce.events import Event, LogWriter, log_path, read_log
+from reproduce.recipe.load import Config
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Index `i` is zero-based. Formulas: the team's MLPerf v0.6 code, explorer.py and 
 
 from dataclasses import dataclass
 
-from reproduce.config import Config
+from reproduce.recipe.load import Config
 
 
 @dataclass(frozen=True)

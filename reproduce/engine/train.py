@@ -15,25 +15,25 @@ from pathlib import Path
 
 import torch
 
-from reproduce import config as configs
-from reproduce.config import Config
-from reproduce.engine import dist_env
-from reproduce.engine.binding import bind
 from reproduce.engine.checkpoint import Checkpoints, unpack
-from reproduce.engine.comm import Comm
 from reproduce.engine.data.loader import Loader, open_loader
 from reproduce.engine.device import pick_device
+from reproduce.engine.dist import dist_env
+from reproduce.engine.dist.binding import bind
+from reproduce.engine.dist.comm import Comm
+from reproduce.engine.dist.wishes import Wishes
 from reproduce.engine.environment import compute_precision, describe
 from reproduce.engine.execution import BATCH_NORMS, Execution
 from reproduce.engine.header import hyper_parameters, submission
-from reproduce.engine.lars import BACKENDS
 from reproduce.engine.model import weights_sha256
+from reproduce.engine.optim import BACKENDS
 from reproduce.engine.progress import Tick
 from reproduce.engine.record import Record, Snapshot
 from reproduce.engine.trainer import Trainer
-from reproduce.engine.wishes import Wishes
 from reproduce.errors import ConfigError, DataError, LostError, Preempted, TrainingError, UserError, command, say
 from reproduce.events import ENVIRONMENT, RESULT, RESUMED, Event, checkpoint_folder, end, point, start
+from reproduce.recipe import load as configs
+from reproduce.recipe.load import Config
 
 
 def train(

@@ -6,21 +6,21 @@ from collections.abc import Iterator
 import torch
 import torch.nn.functional as F
 
-from reproduce.config import Config
-from reproduce.engine.comm import Comm
 from reproduce.engine.data.loader import Chunk, Loader
+from reproduce.engine.dist.comm import Comm
+from reproduce.engine.dist.gradients import CONTROLS, LOSS, SAVE, STOP, make_gradients
+from reproduce.engine.dist.start import check_equal, start_equal
+from reproduce.engine.dist.wishes import Wishes
 from reproduce.engine.evaluation import evaluate
 from reproduce.engine.execution import Execution
-from reproduce.engine.gradients import CONTROLS, LOSS, SAVE, STOP, make_gradients
 from reproduce.engine.graph import GraphedUpdate
-from reproduce.engine.lars import Constants, make_lars, split_parameters
 from reproduce.engine.model import build_model
+from reproduce.engine.optim import Constants, make_lars, split_parameters
 from reproduce.engine.progress import Tick
 from reproduce.engine.schedule import Schedule
-from reproduce.engine.start import check_equal, start_equal
-from reproduce.engine.wishes import Wishes
 from reproduce.engine.workers import WorkerStatistics, worker_range
 from reproduce.errors import CheckpointError, ConfigError, TrainingError
+from reproduce.recipe.load import Config
 
 AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 

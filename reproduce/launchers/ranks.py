@@ -71,7 +71,7 @@ class Start:
 
 
 def binding(site: Site) -> dict[str, str]:
-    """For `reproduce.engine.binding`: NUMA node and adapter by local rank."""
+    """For `reproduce.engine.dist.binding`: NUMA node and adapter by local rank."""
     lists = {"REPRODUCE_NUMA": site.numa, "REPRODUCE_HCA": site.hca}
     return {name: ",".join(map(str, values)) for name, values in lists.items() if values}
 

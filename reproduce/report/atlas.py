@@ -14,9 +14,9 @@ import sys
 from pathlib import Path
 
 from reproduce.errors import UserError, command
-from reproduce.report.mlperf import table
-from reproduce.report.mlperf.summary import NOT_LOGGED, PublicLog, read
-from reproduce.report.mlperf.table import TableRun
+from reproduce.mlperf import table
+from reproduce.mlperf.summary import NOT_LOGGED, PublicLog, read
+from reproduce.mlperf.table import TableRun
 
 NEAR = 1.25  # --near without --batch: from the log's mini-batch / 1.25 to x 1.25
 RUN_COLUMNS = ("round", "submitter", "system", "file", "division", "global_batch", "optimizer",
@@ -181,8 +181,8 @@ def write_csv(found: list[TableRun]) -> None:
 
 def draw(found: list[TableRun], log: PublicLog | None, what: str, path: Path) -> None:
     """Curves on the left, times against mini-batch on the right. Raises `UserError` as `draw.save` does."""
-    from reproduce.report import plot  # here, so that the listing needs no matplotlib
-    from reproduce.report.mlperf import draw as figures
+    from reproduce.figures import mlperf as figures
+    from reproduce.figures import plot  # here, so that the listing needs no matplotlib
 
     curves = table.curves()
     drawn = [figures.Curve(label(run), "public", [e.epoch for e in curves[run.key]],

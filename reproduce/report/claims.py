@@ -1,5 +1,5 @@
-"""The generated blocks of REPRODUCE.md: the claims with what speaks to them, the artefacts with
-their minutes, the paper's values, and the benchmarks.
+"""The generated blocks of REPRODUCE.md: claims with their evidence, artefacts with their minutes, the paper's values,
+and the benchmarks.
 
     python -m reproduce.report.claims --check | --write
 
@@ -8,141 +8,22 @@ Paper numbers come from ``paper_configs/paper.toml``, measured ones from the log
 
 import argparse
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-from reproduce.artefacts import ARTEFACTS, FULL_RECIPE, PAPER_SWEEP, QUICK_PANEL, QUICK_SWEEP, TIERS, artefact
-from reproduce.bench import steptimes
+from reproduce import table
+from reproduce.artefacts import ARTEFACTS
 from reproduce.errors import UserError, command
-from reproduce.report import measured, output, paper, table
-from reproduce.report.measured import Measurement, Spread
-from reproduce.report.paper import Claim, Paper
+from reproduce.judge.claims import by_tier, judged
+from reproduce.paths import DOCUMENT, PUBLISHED
 from reproduce.report.speed import speed_block
-from reproduce.report.verdict import Verdict
-
-PUBLISHED = output.ROOT / "figures" / "measured"
-DOCUMENT = output.ROOT / "REPRODUCE.md"
-HEADLINE = FULL_RECIPE[0]
-QUICK_PAIR = artefact("table1").runs["quick"]  # the headline recipe and the small-batch baseline
-ELAPSED = ("seconds", "images_per_second")  # quantities of the machine, which an emulation says nothing about
-SCALED_DOWN = Verdict("not comparable", "scaled-down evidence only")
-DECIMALS = {"seconds": 1, "images_per_second": 0, "top1": 2}
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A claim, the paper's number with its status, what was measured, and what follows from it.
-
-    `shown`: the runs behind the evidence.
-    """
-
-    claim: Claim
-    paper: str
-    evidence: str
-    verdict: Verdict
-    shown: tuple[Measurement, ...]
-
-
-def by_tier(folder: Path) -> dict[str, Path]:
-    """The results folder of every tier in a folder that holds one per tier, as the published logs lie."""
-    return {tier: Path(folder) / tier for tier in TIERS}
-
-
-def judged(results: Mapping[str, Path]) -> list[Judged]:
-    """Every claim of the paper, held against the logs in the results folders of one tier or several, `by_tier`."""
-    known, found = paper.load(), []
-    for claim in known.claims:
-        number = known.values[claim.value].text if claim.value else "in words"
-        evidence, verdict, shown = judge(claim, known, results)
-        found.append(Judged(claim, f"{number} ({known.claim_status(claim)})", evidence, verdict, tuple(shown)))
-    return found
+from reproduce.results import measured, output, paper, steptimes
+from reproduce.results.measured import Measurement
 
 
 def claims_block(folder: Path = PUBLISHED) -> str:
     """The claims table as Markdown, from the published logs under `folder`/TIER."""
     rows = [[one.claim.text, one.paper, one.evidence, str(one.verdict)] for one in judged(by_tier(folder))]
     return table.markdown(["claim", "paper (status)", "measured here (tier, n)", "verdict"], rows)
-
-
-def judge(claim: Claim, known: Paper, results: Mapping[str, Path]) -> tuple[str, Verdict, list[Measurement]]:
-    """What was measured, in words, the verdict, and the runs behind it.
-
-    Evidence on the paper's own experiment goes before scaled-down.
-    """
-    if claim.evidence in ("sweep", "panel"):
-        return judge_figure3(claim, results)
-    if claim.evidence != "none":
-        for tier in present(results, "paper", "node"):
-            m = measured.collect(results[tier], HEADLINE)
-            spread = quantity(m, claim.evidence)
-            if spread is not None:
-                text = described(spread, claim.evidence, known.values[claim.value].unit, tier)
-                return text, verdict(spread, known, claim, tier), [m]
-        quick = [measured.collect(results[tier], run) for tier in present(results, "quick") for run in QUICK_PAIR]
-        if claim.evidence == "top1" and quick and quick[0].top1:
-            large, small = (f"{m.top1.mean:.2f} %" if m.top1 else "missing" for m in quick)
-            text = f"headline recipe {large}, small-batch baseline {small} ({where(quick, 'quick')})"
-            return text, SCALED_DOWN, quick
-    return nothing(claim)
-
-
-def present(results: Mapping[str, Path], *tiers: str) -> list[str]:
-    """Those of `tiers` whose results folder is given, in that order."""
-    return [tier for tier in tiers if tier in results]
-
-
-def nothing(claim: Claim) -> tuple[str, Verdict, list[Measurement]]:
-    return "missing", Verdict("missing", f"needs {claim.needs}"), []
-
-
-def quantity(m: Measurement, name: str) -> Spread | None:
-    """A quantity of a run, by name; the elapsed ones only where every worker had a device."""
-    return None if m.emulated and name in ELAPSED else getattr(m, name)
-
-
-def verdict(spread: Spread, known: Paper, claim: Claim, tier: str) -> Verdict:
-    value = known.values[claim.value]
-    if tier not in value.tiers:
-        return Verdict("not comparable", value.tolerance_reason)
-    outside = value.value - spread.mean if value.qualifier == "over" else abs(spread.mean - value.value)
-    margin = f"±{value.tolerance:,g} {value.unit}"
-    if outside > value.tolerance:
-        return Verdict("outside", f"of {margin}")
-    return Verdict("reproduced", f"within {margin}")
-
-
-def described(spread: Spread, name: str, unit: str, tier: str) -> str:
-    return f"{spread.mean:,.{DECIMALS[name]}f} {unit} (tier {tier}, n = {len(spread.values)})"
-
-
-def judge_figure3(claim: Claim, results: Mapping[str, Path]) -> tuple[str, Verdict, list[Measurement]]:
-    """The sweep is shown, not judged: but for one point the paper's numbers are not known, so none can be missed."""
-    if claim.evidence == "sweep":
-        for tier in present(results, "paper", "node", "quick"):
-            found = [measured.collect(results[tier], run) for run in (QUICK_SWEEP if tier == "quick" else PAPER_SWEEP)]
-            if all(m.top1 for m in found):
-                cells = [f"{m.config.global_batch():,}: {m.top1.mean:.2f}" for m in found]
-                text = f"top-1 in %, by mini-batch: {'; '.join(cells)} ({where(found, tier)})"
-                shown = Verdict("not comparable", "the paper's numbers are not known; shown in Figure 3")
-                return text, SCALED_DOWN if tier == "quick" else shown, found
-    else:
-        found = [measured.collect(results[tier], run) for tier in present(results, "quick") for run in QUICK_PANEL]
-        if any(m.top1 for m in found):
-            pairs = zip(found[: len(found) // 2], found[len(found) // 2 :])
-            cells = [f"{lars.config.global_batch():,}: {gap(lars, sgd)}" for lars, sgd in pairs]
-            text = f"LARS minus momentum SGD in points, by mini-batch: {'; '.join(cells)} ({where(found, 'quick')})"
-            return text, SCALED_DOWN, found
-    return nothing(claim)
-
-
-def where(found: list[Measurement], tier: str) -> str:
-    counts = sorted({m.n for m in found if m.n})
-    return f"tier {tier}, {output.data_sets(found)}, n = {' or '.join(map(str, counts))}"
-
-
-def gap(lars: Measurement, sgd: Measurement) -> str:
-    return f"{lars.top1.mean - sgd.top1.mean:+.2f}" if lars.top1 and sgd.top1 else "missing"
 
 
 def values_block() -> str:

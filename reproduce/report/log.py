@@ -12,10 +12,10 @@ import sys
 from pathlib import Path
 
 from reproduce.errors import EXIT_USER_ERROR, LogError, command, say
-from reproduce.report.mlperf import table
-from reproduce.report.mlperf.summary import NOT_LOGGED, PublicLog, read
-from reproduce.report.mlperf.table import TableRun
-from reproduce.report.output import DATA_SETS
+from reproduce.mlperf import table
+from reproduce.mlperf.summary import NOT_LOGGED, PublicLog, read
+from reproduce.mlperf.table import TableRun
+from reproduce.results.output import DATA_SETS
 
 
 @command
@@ -116,8 +116,8 @@ def name(log: PublicLog) -> str:
 
 def draw(logs: list[PublicLog], path: Path) -> None:
     """Draw the logs' curves into one file. Raises `UserError` as `draw.save` does."""
-    from reproduce.report import plot  # here, so that the summary needs no matplotlib
-    from reproduce.report.mlperf import draw as figures
+    from reproduce.figures import mlperf as figures
+    from reproduce.figures import plot  # here, so that the summary needs no matplotlib
 
     drawn = [
         figures.Curve(name(log), "measured" if log.dataset else "public", [e.epoch for e in log.evaluations],

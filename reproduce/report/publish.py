@@ -20,8 +20,10 @@ from pathlib import Path
 
 from reproduce.artefacts import ARTEFACTS, TIERS, Artefact
 from reproduce.errors import UserError, command
-from reproduce.report import claims, measured, output, runs
-from reproduce.report.measured import Measurement
+from reproduce.paths import DOCUMENT, FIGURES
+from reproduce.report import claims
+from reproduce.results import measured, output, runs
+from reproduce.results.measured import Measurement
 
 MACHINE = ("hardware", "revision")  # what a benchmark's file must say
 
@@ -179,9 +181,9 @@ def main(argv=None):
     parser.add_argument("--results", type=Path, help="folder that holds logs/ (default: results/TIER)")
     parser.add_argument("--dry-run", action="store_true", help="say what would change; change nothing")
     args = parser.parse_args(argv)
-    results, figures = args.results or output.ROOT / "results" / args.tier, claims.PUBLISHED.parent
+    results, figures = args.results or output.ROOT / "results" / args.tier, FIGURES
     try:
-        lines = publish(args.tier, results, figures, claims.DOCUMENT, args.dry_run)
+        lines = publish(args.tier, results, figures, DOCUMENT, args.dry_run)
     except OSError as error:
         raise UserError(f"{figures}: cannot publish: {error}: make it writable and run the command again") from None
     if args.dry_run and lines:

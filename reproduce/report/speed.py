@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from reproduce import table
 from reproduce.bench import contest
 from reproduce.bench.contest import Row, Table
-from reproduce.report import table
 
 HEADER = ["contest", "equal work", "ours", "against each peer", "of the floor's speed", "hardware"]
 ORDER = ("step", "lars", "data", "startup")

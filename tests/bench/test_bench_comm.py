@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from reproduce.bench import __main__ as bench
-from reproduce.bench import comm, netns, steptimes, trace
-from reproduce.bench.steptimes import COMPUTE, DDP, HALF, Variant
+from reproduce.bench import comm
 from reproduce.errors import UserError
+from reproduce.results import steptimes, trace
+from reproduce.results.steptimes import COMPUTE, DDP, HALF, Variant
+from reproduce.trials import netns
 from tests.helpers import ROOT
 
 # 112 pixels: backward lasts long enough to send something in it, also on a busy machine

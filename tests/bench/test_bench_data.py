@@ -8,13 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from reproduce import config as configs
 from reproduce.bench import contest, data, process
 from reproduce.bench.jpegs import Pictures, lay_out, picture
 from reproduce.bench.timed import data as timed
 from reproduce.bench.timed import peer_loaders
 from reproduce.engine.data import folders
 from reproduce.errors import UserError
+from reproduce.recipe import load as configs
 from tests.helpers.data import HAVE_DALI, make_config
 
 SMALL = Pictures(train=44, val=4, classes=4, height=60, width=80)

@@ -9,7 +9,7 @@ import torch
 from reproduce.bench import lars as command
 from reproduce.bench import peers, process
 from reproduce.bench.timed import lars
-from reproduce.launch import ROOT
+from reproduce.runner.launch import ROOT
 
 QUICK = ROOT / "paper_configs" / "quick" / "headline_b800_w20.toml"
 

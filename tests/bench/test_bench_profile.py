@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from reproduce import config as configs
 from reproduce.bench import __main__ as bench
 from reproduce.bench import contest, profile
 from reproduce.bench.timed import contenders, marks
 from reproduce.bench.timed import profile as timed
 from reproduce.errors import TrainingError
+from reproduce.recipe import load as configs
 from tests.helpers.data import HAVE_DALI, make_config, make_folder
 
 CPU = torch.device("cpu")

@@ -5,12 +5,12 @@ import importlib.util
 import pytest
 import torch
 
-from reproduce import config as configs
 from reproduce.bench import __main__ as bench
 from reproduce.bench import contest, process, startup, step
 from reproduce.bench.timed import startup as timed
 from reproduce.bench.timed.first import STAGES
 from reproduce.errors import UserError
+from reproduce.recipe import load as configs
 
 CPU = torch.device("cpu")
 SMALL = [*step.SYNTHETIC, "batch.workers=2", "batch.local_batch=4", "data.train_images=16"]

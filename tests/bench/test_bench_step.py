@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from reproduce import config as configs
 from reproduce.bench import __main__ as bench
 from reproduce.bench import contest, process, step
 from reproduce.bench.timed import contenders, plain
 from reproduce.bench.timed import step as timed
 from reproduce.engine.model import build_model
+from reproduce.recipe import load as configs
 
 CPU = torch.device("cpu")
 HAVE_TIMM = importlib.util.find_spec("timm") is not None

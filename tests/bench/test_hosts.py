@@ -10,10 +10,10 @@ import time
 
 import pytest
 
-from reproduce.bench import netns
-from reproduce.bench.hosts import Hosts
 from reproduce.errors import NetworkError
-from reproduce.launch import Stopped
+from reproduce.runner.launch import Stopped
+from reproduce.trials import netns
+from reproduce.trials.hosts import Hosts
 from tests.helpers import ROOT
 
 pytestmark = pytest.mark.serial
@@ -22,7 +22,7 @@ needs_hosts = pytest.mark.needs(netns.why_not())
 HARNESS = """
 import sys, time
 sys.path.insert(0, {root!r})
-from reproduce.bench.hosts import Hosts
+from reproduce.trials.hosts import Hosts
 with Hosts(2) as hosts:
     hosts.start([["sleep", "300"], ["sleep", "300"]])
     print(*hosts.names, hosts.switch, flush=True)
@@ -90,7 +90,7 @@ def test_every_host_has_its_own_address_and_says_how_it_ended():
 
 @needs_hosts
 def test_when_one_fails_the_others_are_ended(monkeypatch):
-    monkeypatch.setattr("reproduce.bench.hosts.GRACE_SECONDS", 0.5)
+    monkeypatch.setattr("reproduce.trials.hosts.GRACE_SECONDS", 0.5)
     with Hosts(2) as hosts:
         stubborn = ["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"]
         assert [one.code for one in hosts.run([["sh", "-c", "exit 3"], stubborn], timeout=30)] == [3, -signal.SIGKILL]

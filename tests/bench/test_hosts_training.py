@@ -8,13 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from reproduce import config as configs
 from reproduce.bench import __main__ as bench
-from reproduce.bench import netns, weights
 from reproduce.engine.checkpoint import Checkpoints
 from reproduce.engine.data.folders import MARKER
 from reproduce.engine.schedule import Schedule
 from reproduce.errors import UserError
+from reproduce.recipe import load as configs
+from reproduce.trials import netns, weights
 
 pytestmark = pytest.mark.serial
 

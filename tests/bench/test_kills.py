@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from reproduce.bench import __main__ as bench
-from reproduce.bench import attempts, kills
-from reproduce.bench.attempts import LAUNCHER, Kill, Pace
 from reproduce.engine.data.folders import MARKER
 from reproduce.errors import EXIT_LOST
+from reproduce.trials import attempts, kills
+from reproduce.trials.attempts import LAUNCHER, Kill, Pace
 from tests.helpers.data import encode, picture
 
 PACE = Pace(startup=1.0, training=1.0, checkpoints=10, updates=40)

@@ -14,7 +14,7 @@ from reproduce.cluster.layers import resnet50
 from reproduce.cluster.run import TRAIN_IMAGES, evaluation_seconds
 from reproduce.cluster.step import Work, step
 from reproduce.errors import DataError
-from reproduce.report import output, public
+from reproduce.results import output, public
 
 STACKS = ["V100 NGC 18.11", "V100 NGC 19.05", "V100-H NGC 19.05", "A100 NGC 20.06", "A100 NGC 22.04",
           "H100 NGC 23.04", "H100 NGC 24.04", "H200 NGC 24.04"]  # fmt: skip

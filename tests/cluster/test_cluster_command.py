@@ -11,7 +11,7 @@ from reproduce.cluster import files, local, show, uncertainty
 from reproduce.cluster.__main__ import main
 from reproduce.cluster.step import Work, step
 from reproduce.errors import LogError
-from reproduce.report.claims import PUBLISHED
+from reproduce.paths import PUBLISHED
 from tests.helpers import ROOT
 
 

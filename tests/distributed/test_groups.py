@@ -3,11 +3,11 @@
 
 import pytest
 
-from reproduce import config as configs
-from reproduce.engine.groups import table, tensors_of
+from reproduce.engine.dist.groups import table, tensors_of
 from reproduce.engine.model import build_model
 from reproduce.errors import ConfigError
-from reproduce.grouping import divide
+from reproduce.recipe import load as configs
+from reproduce.recipe.grouping import divide
 from tests.helpers import ROOT
 
 

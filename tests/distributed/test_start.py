@@ -14,11 +14,11 @@ SCRIPT = """
 import json, os, sys
 import torch
 sys.path.insert(0, {root!r})
-from reproduce.engine.comm import Comm
+from reproduce.engine.dist.comm import Comm
 from reproduce.engine.model import build_model, weights_sha256
-from reproduce.engine.start import start_equal
+from reproduce.engine.dist.start import start_equal
 from reproduce.errors import UserError
-from reproduce import config
+from reproduce.recipe import load as config
 comm = Comm(torch.device("cpu"))
 model = build_model(config.load({root!r} + "/paper_configs/quick/headline_b800_w20.toml"))
 seeds = {seeds}

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from reproduce.engine.dist.watch import NoWatch
 from reproduce.engine.spawn import environment
-from reproduce.engine.watch import NoWatch
 from reproduce.errors import EXIT_LOST, LostError, UserError, command
 from tests.helpers import ROOT, watch_run
 

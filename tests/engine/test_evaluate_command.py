@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from reproduce.engine import checkpoint
-from reproduce.engine.comm import Comm
+from reproduce.engine.dist.comm import Comm
 from reproduce.engine.evaluate import Row, four_ways, header, main, saved_state, table
 from reproduce.errors import CheckpointError, DataError
 from reproduce.events import log_path, read_events
-from reproduce.recipe import BN_EVAL
+from reproduce.recipe.schema import BN_EVAL
 from tests.helpers.evaluation_run import VAL, build
 from tests.helpers.runs import train
 

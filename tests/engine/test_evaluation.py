@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import nn
 
-from reproduce.engine.comm import Comm
 from reproduce.engine.data.plan import part_of, share
+from reproduce.engine.dist.comm import Comm
 from reproduce.engine.evaluation import evaluate, recalibrate, shards
 from reproduce.engine.model import SmallResNet, weights_sha256
 from reproduce.engine.workers import WorkerBatchNorm2d, WorkerStatistics, worker_range
 from reproduce.errors import CheckpointError
-from reproduce.recipe import BN_EVAL
+from reproduce.recipe.schema import BN_EVAL
 from tests.helpers import ROOT
 from tests.helpers.evaluation_run import UPDATES, VAL, WORKERS, Images, build, outcome
 

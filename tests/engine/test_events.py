@@ -6,7 +6,7 @@ import pytest
 
 from reproduce import events
 from reproduce.errors import LogError
-from reproduce.tune import fourth_rate
+from reproduce.trials.tune import fourth_rate
 from tests.helpers.stub_run import write_log
 
 

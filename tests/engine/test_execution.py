@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from reproduce import config as configs
 from reproduce.engine import vectorised
-from reproduce.engine.comm import Comm
 from reproduce.engine.data.loader import open_loader
+from reproduce.engine.dist.comm import Comm
 from reproduce.engine.execution import Execution
 from reproduce.engine.graph import WARM_UP, GraphedUpdate
 from reproduce.engine.model import build_model
 from reproduce.engine.trainer import Trainer
 from reproduce.engine.workers import WorkerBatchNorm2d, WorkerStatistics
 from reproduce.errors import ConfigError
+from reproduce.recipe import load as configs
 
 QUICK = "paper_configs/quick/headline_b800_w20.toml"
 # two phases of the local batch, and a rate at which a tenth of a millionth does not grow

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from reproduce import config as configs
+from reproduce.recipe import load as configs
 from tests import make_golden
 
 DEVICES = [d for d in ("cpu", "cuda") if make_golden.path(d).exists() and (d == "cpu" or torch.cuda.is_available())]

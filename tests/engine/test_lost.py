@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from reproduce.bench.attempts import ranks_of
 from reproduce.errors import EXIT_LOST
 from reproduce.events import log_path
+from reproduce.trials.attempts import ranks_of
 from tests.helpers.data import make_folder
 from tests.helpers.runs import finish, start, wait_for
 

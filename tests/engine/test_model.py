@@ -6,10 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from reproduce import config as configs
-from reproduce.engine.lars import split_parameters
 from reproduce.engine.model import build_model, initialise, weights_sha256
+from reproduce.engine.optim import split_parameters
 from reproduce.engine.workers import WorkerBatchNorm2d
+from reproduce.recipe import load as configs
 from tests.helpers import ROOT
 
 HEADLINE = ROOT / "paper_configs/headline_b81920_g2048.toml"
@@ -58,7 +58,7 @@ def test_weights_are_a_pure_function_of_the_seed():
 
 def test_label_smoothing_is_mxnets():
     """Gradient on the logits: p - (1 - alpha) for the gold class, p - alpha / (K - 1) for the others (facts c)."""
-    from reproduce.engine.comm import Comm
+    from reproduce.engine.dist.comm import Comm
     from tests.helpers.worker_run import build
 
     trainer = build(Comm(torch.device("cpu")), "mean")

@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from reproduce import config as configs
-from reproduce.report import stored
+from reproduce.judge import stored
+from reproduce.recipe import load as configs
 from tests import make_golden, mutations
 from tests.helpers import ROOT, mutation_run
 from tests.helpers.fashion_mnist import fashion_mnist

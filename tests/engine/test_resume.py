@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from reproduce.engine.checkpoint import Checkpoints, unpack
-from reproduce.engine.comm import Comm
+from reproduce.engine.dist.comm import Comm
+from reproduce.engine.dist.wishes import Wishes
 from reproduce.engine.model import weights_sha256
-from reproduce.engine.wishes import Wishes
 from reproduce.errors import EXIT_PREEMPTED, CheckpointError
 from reproduce.events import RESUMED, log_path, read_events, read_log
 from tests.helpers import ROOT

@@ -5,8 +5,8 @@ import dataclasses
 
 import pytest
 
-from reproduce import config as configs
 from reproduce.engine.schedule import Schedule
+from reproduce.recipe import load as configs
 from tests.helpers import ROOT
 
 GOLDEN = ROOT / "tests/golden/mlperf_v06_lr_wd_schedule.csv"

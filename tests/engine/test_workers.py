@@ -4,7 +4,7 @@
 import torch
 import torch.nn.functional as F
 
-from reproduce.engine.comm import Comm
+from reproduce.engine.dist.comm import Comm
 from reproduce.engine.workers import WorkerBatchNorm2d, WorkerStatistics, worker_range
 from tests.helpers.worker_run import MadeUpImages, build
 from tests.helpers.workers import assert_equal_to, run

@@ -6,7 +6,7 @@ import pytest
 
 from reproduce import figure1
 from reproduce.cluster import files
-from reproduce.report import node, plot
+from reproduce.figures import node, plot
 
 
 def texts(cluster):

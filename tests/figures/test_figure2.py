@@ -7,13 +7,17 @@ import sys
 
 import pytest
 
-from reproduce import figure2, groups, plan, runner
+from reproduce import figure2, groups
 from reproduce.artefacts import artefact
 from reproduce.cluster import evidence, files, uncertainty, validate
 from reproduce.cluster.answer import RULES
 from reproduce.cluster.step import Work, step
-from reproduce.report import claims, exchange, output, paper, plot, public, scaling
-from reproduce.report.measured import CONFIGS, collect
+from reproduce.figures import exchange, plot, scaling
+from reproduce.report import claims
+from reproduce.results import output, paper, public
+from reproduce.results.measured import CONFIGS, collect
+from reproduce.runner import main as runner
+from reproduce.runner import plan
 from tests.helpers import ROOT
 from tests.helpers.logs import write_log
 

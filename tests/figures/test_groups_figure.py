@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from reproduce import groups, plan, runner
+from reproduce import groups
 from reproduce.artefacts import artefact
-from reproduce.bench import steptimes
-from reproduce.bench.steptimes import COMPUTE, DDP, HALF, Network, Result, Timing, Variant
 from reproduce.errors import LogError
-from reproduce.report import claims, exchange, plot
+from reproduce.figures import exchange, plot
+from reproduce.report import claims
+from reproduce.results import steptimes
+from reproduce.results.steptimes import COMPUTE, DDP, HALF, Network, Result, Timing, Variant
+from reproduce.runner import main as runner
+from reproduce.runner import plan
 from tests.helpers import ROOT
 
 ABOUT = {

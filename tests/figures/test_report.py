@@ -10,9 +10,11 @@ import sys
 
 import pytest
 
-from reproduce import table1
+from reproduce import table, table1
 from reproduce.errors import UserError
-from reproduce.report import claims, compare, measured, output, paper, table
+from reproduce.judge import compare
+from reproduce.report import claims
+from reproduce.results import measured, output, paper
 from tests.helpers import ROOT
 from tests.helpers.logs import write_log
 from tests.helpers.needs import need_program

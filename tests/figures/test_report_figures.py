@@ -7,8 +7,9 @@ import pytest
 
 from reproduce import curve, figure3
 from reproduce.artefacts import PAPER_SWEEP, QUICK_PANEL, QUICK_SWEEP, artefact
-from reproduce.report import output, panels, plot, public, series
-from reproduce.report.measured import CONFIGS, collect
+from reproduce.figures import panels, plot, series
+from reproduce.results import output, public
+from reproduce.results.measured import CONFIGS, collect
 from tests.helpers.logs import write_log
 
 CURVE = artefact("curve").runs["quick"] + artefact("curve").optional["quick"]

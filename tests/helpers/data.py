@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from reproduce import config
 from reproduce.engine.data.loader import open_loader
+from reproduce.recipe import load as config
 
 HAVE_DALI = importlib.util.find_spec("nvidia") is not None and importlib.util.find_spec("nvidia.dali") is not None
 NEEDS_DALI = pytest.mark.needs("" if HAVE_DALI else "no DALI: install requirements.txt (DALI is for Linux only)")

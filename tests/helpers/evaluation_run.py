@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from reproduce import config as configs
-from reproduce.engine.comm import Comm
 from reproduce.engine.data.chunks import Chunk, groups
 from reproduce.engine.data.plan import share
+from reproduce.engine.dist.comm import Comm
 from reproduce.engine.evaluation import evaluate
 from reproduce.engine.trainer import Trainer
-from reproduce.recipe import BN_EVAL
+from reproduce.recipe import load as configs
+from reproduce.recipe.schema import BN_EVAL
 from tests.helpers import ROOT
 
 CONFIG = ROOT / "paper_configs/quick/headline_b800_w20.toml"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from reproduce.config import Config
 from reproduce.engine.data import embedded, folders, plan
 from reproduce.errors import DataError
+from reproduce.recipe.load import Config
 from tests.helpers import ROOT
 from tests.helpers.needs import need
 

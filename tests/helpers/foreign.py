@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from reproduce.report import public
+from reproduce.results import public
 
 CURVES = public.FOLDER / "mlperf_resnet_eval_curves.csv.gz"
 OURS = "abci_2048xV100_mxnet"

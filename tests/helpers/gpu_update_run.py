@@ -18,14 +18,15 @@ import torch
 import torch.distributed as dist
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from reproduce import config as configs
-from reproduce.engine import comm as comms
-from reproduce.engine import gradients, trainer, vectorised, workers
-from reproduce.engine.comm import Comm
+from reproduce.engine import trainer, vectorised, workers
 from reproduce.engine.data.loader import open_loader
+from reproduce.engine.dist import comm as comms
+from reproduce.engine.dist import gradients
+from reproduce.engine.dist.comm import Comm
 from reproduce.engine.execution import Execution
 from reproduce.engine.graph import WARM_UP, GraphedUpdate
-from reproduce.engine.lars import compiled as compiled_lars
+from reproduce.engine.optim import compiled as compiled_lars
+from reproduce.recipe import load as configs
 from tests.helpers import ROOT, fake_gpu
 from tests.helpers.fake_gpu import EVENTS, current_stream
 from tests.helpers.gpu_watch import GpuWatch

@@ -2,9 +2,9 @@
 
 import json
 
-from reproduce import config as configs
 from reproduce.events import CONFIG, ENVIRONMENT, PREFIX, RESULT, log_path
-from reproduce.report import measured
+from reproduce.recipe import load as configs
+from reproduce.results import measured
 
 RUN = "quick/headline_b800_w20"
 

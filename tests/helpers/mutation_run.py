@@ -10,12 +10,12 @@ import argparse
 from contextlib import nullcontext
 from pathlib import Path
 
-from reproduce import config as configs
 from reproduce.engine import train
 from reproduce.events import log_path, read_log
-from reproduce.report import stored
-from reproduce.report.check import checked
-from reproduce.report.comparator import LEVEL
+from reproduce.judge import stored
+from reproduce.judge.check import checked
+from reproduce.judge.comparator import LEVEL
+from reproduce.recipe import load as configs
 from tests.helpers import ROOT
 from tests.mutations import MUTATIONS, named
 

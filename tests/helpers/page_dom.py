@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-from reproduce.report.html import KINDS, VOID
+from reproduce.page.html import KINDS, VOID
 
 # A number is a run of digits that no letter or hyphen leads into: not the 50 of ResNet-50, the 1 of top-1 or of D1.
 NUMBER = re.compile(r"(?<![\w.-])[-+±]?\d[\d.,]*")

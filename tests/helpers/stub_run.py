@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from reproduce import events  # noqa: E402  (the path comes first)
-from reproduce.config import load  # noqa: E402
+from reproduce.recipe.load import load  # noqa: E402
 
 
 def write_log(out: Path, name: str, seed: int = 1, hash_: str | None = None, status: str = "success") -> None:

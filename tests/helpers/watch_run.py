@@ -12,7 +12,7 @@ import time
 import torch
 import torch.distributed as dist
 
-from reproduce.engine.watch import Watch
+from reproduce.engine.dist.watch import Watch
 
 UPDATES, ODD_UPDATE = 12, 5
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from reproduce import config as configs
-from reproduce.engine.comm import Comm
 from reproduce.engine.data.loader import Chunk
+from reproduce.engine.dist.comm import Comm
 from reproduce.engine.trainer import Trainer
+from reproduce.recipe import load as configs
 from tests.helpers import ROOT
 
 CONFIG = ROOT / "paper_configs/quick/headline_b800_w20.toml"

@@ -6,7 +6,7 @@ import statistics
 import numpy as np
 import pytest
 
-from reproduce.report import bands, student
+from reproduce.judge import bands, student
 
 # NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.6.7.2 and 1.3.6.7.3
 T_TABLE = {(0.975, 1): 12.706, (0.975, 4): 2.776, (0.995, 3): 5.841, (0.999, 10): 4.144, (0.9, 30): 1.310}

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from reproduce.events import read_log
-from reproduce.report import check, stored
-from reproduce.report.causes import CAUSES, DECAY, END, PEAK, START, likely, phase
-from reproduce.report.comparator import Finding, Interval
+from reproduce.judge import check, stored
+from reproduce.judge.causes import CAUSES, DECAY, END, PEAK, START, likely, phase
+from reproduce.judge.comparator import Finding, Interval
 from tests.helpers.logs import write_log
 
 NAME = "regression_b160_w4"

@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from reproduce.report import bands, features, stored
-from reproduce.report.comparator import LEVEL, Facts, Reference, Run, compare
+from reproduce.judge import bands, features, stored
+from reproduce.judge.comparator import LEVEL, Facts, Reference, Run, compare
 from tests.helpers.foreign import SPOILT, foreign
 
 FIVE = stored.public_reference()

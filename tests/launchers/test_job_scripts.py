@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from reproduce import launch, runner
 from reproduce.errors import EXIT_PREEMPTED, ConfigError, UserError
-from reproduce.launchers import SCHEDULERS, jobs, script, site, submit
+from reproduce.launchers import SCHEDULERS, site
 from reproduce.launchers.ranks import Start
-from reproduce.plan import Plan
+from reproduce.runner import jobs, launch, script, submit
+from reproduce.runner import main as runner
+from reproduce.runner.plan import Plan
 from tests.helpers.stub_run import write_log
 
 NASTY = ["it's a \"space\"", "$(touch HACKED)", "`touch HACKED`;touch HACKED", "-n", "$HOME*"]

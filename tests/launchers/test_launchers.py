@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from reproduce import runner
 from reproduce.artefacts import ARTEFACTS
 from reproduce.cluster import files
 from reproduce.cluster.run import run
 from reproduce.cluster.step import Work
 from reproduce.errors import ConfigError
-from reproduce.launchers import SCHEDULERS, jobs, script, site
+from reproduce.launchers import SCHEDULERS, site
 from reproduce.launchers.ranks import Start, rank_map
-from reproduce.plan import Plan
+from reproduce.runner import jobs, script
+from reproduce.runner import main as runner
+from reproduce.runner.plan import Plan
 from tests.helpers import ROOT
 from tests.helpers.needs import need_program
 from tests.helpers.stub_run import write_log

@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from reproduce.errors import DataError
-from reproduce.report import atlas, public
-from reproduce.report.mlperf import summary, table
+from reproduce.mlperf import summary, table
+from reproduce.report import atlas
+from reproduce.results import public
 from tests.helpers import LOGS, ROOT
 
 QUICK = ROOT / "figures/measured/quick/logs/headline_b800_w20/result_1.txt"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from reproduce.mlperf import formats, summary, table
 from reproduce.report import log as command
-from reproduce.report.mlperf import formats, summary, table
 from tests.helpers import LOGS, ROOT
 
 OURS = ROOT / "figures" / "measured" / "quick" / "logs"

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from reproduce import config as configs
-from reproduce.engine.comm import Comm
-from reproduce.engine.gradients import make_gradients
-from reproduce.engine.lars import PRESETS, Constants, Lars, make_lars, native, reference_step, split_parameters
+from reproduce.engine.dist.comm import Comm
+from reproduce.engine.dist.gradients import make_gradients
 from reproduce.engine.model import build_model, initialise
+from reproduce.engine.optim import PRESETS, Constants, Lars, make_lars, native, reference_step, split_parameters
 from reproduce.engine.workers import WorkerBatchNorm2d
 from reproduce.errors import ConfigError
-from reproduce.recipe import Communication
+from reproduce.recipe import load as configs
+from reproduce.recipe.schema import Communication
 
 LR, WD, M, ETA, EPS, PEAK = 0.7, 5e-5, 0.96, 0.0025, 1e-9, 13.0
 

@@ -12,13 +12,17 @@ from urllib.parse import unquote
 
 import pytest
 
-from reproduce import config as configs
 from reproduce.artefacts import ARTEFACTS, PAPER_SWEEP
 from reproduce.errors import UserError
-from reproduce.report import html, measured, page, page_figures, page_recipe
-from reproduce.report.html import Number, element
-from reproduce.report.page_evidence import Given, StoredCurve
-from reproduce.report.verdict import Verdict
+from reproduce.judge.verdict import Verdict
+from reproduce.page import build as page
+from reproduce.page import figures as page_figures
+from reproduce.page import html
+from reproduce.page import recipe as page_recipe
+from reproduce.page.evidence import Given, StoredCurve
+from reproduce.page.html import Number, element
+from reproduce.recipe import load as configs
+from reproduce.results import measured
 from tests.helpers import ROOT
 from tests.helpers.logs import write_log
 from tests.helpers.page_dom import tree, unsourced
@@ -147,7 +151,7 @@ def test_every_deviation_of_the_document_is_there(root):
 
 def test_a_lost_section_of_deviations_is_one_line(monkeypatch, tmp_path):
     (tmp_path / "REPRODUCE.md").write_text("# nothing here\n")
-    monkeypatch.setattr(page_recipe.claims, "DOCUMENT", tmp_path / "REPRODUCE.md")
+    monkeypatch.setattr(page_recipe, "DOCUMENT", tmp_path / "REPRODUCE.md")
     with pytest.raises(UserError, match="has no items under '## Deviations from the paper'"):
         page_recipe.deviations()
 
@@ -317,7 +321,7 @@ def test_tables_have_captions_and_headers_and_a_box_that_scrolls(root):
         assert one.parent.attributes["class"] == "scroll" and one.parent.attributes["tabindex"] == "0"
 
 
-CSS = (ROOT / "reproduce" / "report" / "page.css").read_text(encoding="utf-8")
+CSS = (ROOT / "reproduce" / "page" / "page.css").read_text(encoding="utf-8")
 TEXT = ("ink", "quiet", "link", "measured", "second", "third", "modelled", "public", "known", "good", "bad", "unsure")
 
 

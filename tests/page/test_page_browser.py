@@ -6,7 +6,7 @@ The pictures it takes lie in pytest's folder for temporary files (``--basetemp``
 
 import pytest
 
-from reproduce.report import page
+from reproduce.page import build as page
 from tests.helpers import ROOT
 from tests.helpers.browser import Browser
 from tests.helpers.needs import need_program

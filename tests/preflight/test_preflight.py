@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from reproduce.bench import netns
-from reproduce.bench.hosts import DEVICE, Hosts
 from reproduce.engine import spawn
+from reproduce.trials import netns
+from reproduce.trials.hosts import DEVICE, Hosts
 from tests.helpers import ROOT
 from tests.helpers.data import make_config, make_folder
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from reproduce import config as configs
 from reproduce.artefacts import ARTEFACTS
 from reproduce.errors import ConfigError
+from reproduce.recipe import load as configs
 from tests.helpers import ROOT
 
 CONFIGS = sorted(p for p in ROOT.glob("paper_configs/**/*.toml") if (ROOT / "paper_configs/clusters") not in p.parents)
@@ -143,23 +143,7 @@ def test_overrides_are_checked_like_files():
         assert expected in str(caught.value)
 
 
-def test_import_rules_hold():
-    """Only the engine and `bench/timed` import torch, the report no engine; no number of the paper is in the engine."""
-    for path in ROOT.glob("reproduce/**/*.py"):
-        text, place = path.read_text(), path.relative_to(ROOT / "reproduce").parts
-        imports = re.findall(r"^\s*(?:from|import) ([\w.]+)", text, re.M)
-        if place[0] != "engine" and place[:2] != ("bench", "timed"):
-            assert not [name for name in imports if name.split(".")[0] in ("torch", "torchvision")], path
-        if place[0] == "report" or path.stem in (
-            "table1",
-            "figure3",
-            "curve",
-            "config",
-            "events",
-            "errors",
-            "artefacts",
-        ):
-            assert not [name for name in imports if name.startswith("reproduce.engine")], path
-        if place[0] == "engine":
-            assert not [name for name in imports if name.startswith("reproduce.report")], path
-            assert "paper.toml" not in text, path
+def test_no_number_of_the_paper_is_in_the_engine():
+    """Imports are checked by the contracts in pyproject.toml; a file can also be read by its name."""
+    for path in ROOT.glob("reproduce/engine/**/*.py"):
+        assert "paper.toml" not in path.read_text(), path

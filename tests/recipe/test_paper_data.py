@@ -7,7 +7,7 @@ import json
 import pytest
 
 from reproduce.errors import ConfigError, DataError
-from reproduce.report import paper, public
+from reproduce.results import paper, public
 from tests.helpers import ROOT
 
 GOLDEN = ROOT / "tests" / "golden"

@@ -5,7 +5,7 @@ import tomllib
 
 import pytest
 
-from reproduce.report import paper
+from reproduce.results import paper
 from tests.helpers import ROOT
 
 # What CFF 1.2.0 asks for and allows, as far as this file goes; anything else is read up there first.

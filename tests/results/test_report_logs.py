@@ -5,7 +5,7 @@ import pytest
 
 from reproduce.errors import ConfigError
 from reproduce.events import CONFIG
-from reproduce.report import measured
+from reproduce.results import measured
 from tests.helpers.logs import RUN, write_log
 
 

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from reproduce import events, gpus, launch, plan, runner
+from reproduce import events, gpus
 from reproduce.artefacts import ARTEFACTS
+from reproduce.runner import launch, plan
+from reproduce.runner import main as runner
 from tests.helpers import ROOT
 from tests.helpers.stub_run import write_log
 

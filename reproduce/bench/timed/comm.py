@@ -18,18 +18,18 @@ from pathlib import Path
 
 import torch
 
-from reproduce import config as configs
 from reproduce.bench.timed.marks import pass_marks
-from reproduce.config import Config
-from reproduce.engine.comm import Comm
 from reproduce.engine.data.loader import Chunk, open_loader
+from reproduce.engine.dist.comm import Comm
+from reproduce.engine.dist.gradients import make_gradients
+from reproduce.engine.dist.start import start_equal
 from reproduce.engine.environment import describe
-from reproduce.engine.gradients import make_gradients
 from reproduce.engine.model import build_model
-from reproduce.engine.start import start_equal
 from reproduce.engine.trainer import Trainer
 from reproduce.errors import command
-from reproduce.recipe import Communication
+from reproduce.recipe import load as configs
+from reproduce.recipe.load import Config
+from reproduce.recipe.schema import Communication
 
 STARTS = 3  # of either kind
 

@@ -11,12 +11,12 @@ import torch
 from reproduce.bench.contest import Row, Table
 from reproduce.bench.timed.plain import MatrixProducts
 from reproduce.bench.timed.turns import seconds, take_turns
-from reproduce.config import Config
-from reproduce.engine.comm import Comm
 from reproduce.engine.data.loader import open_loader
+from reproduce.engine.dist.comm import Comm
 from reproduce.engine.execution import Execution
 from reproduce.engine.progress import Tick
 from reproduce.engine.trainer import Trainer
+from reproduce.recipe.load import Config
 
 
 class Contender(Protocol):

@@ -18,16 +18,16 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from reproduce import config as configs
 from reproduce.bench.contest import Row, Table
 from reproduce.bench.timed import peer_loaders
 from reproduce.bench.timed.entry import serve
 from reproduce.bench.timed.turns import take_turns
-from reproduce.engine.comm import Comm
 from reproduce.engine.data.loader import Loader, open_loader
+from reproduce.engine.dist.comm import Comm
 from reproduce.engine.environment import compute_precision
 from reproduce.engine.trainer import Trainer
 from reproduce.errors import DataError
+from reproduce.recipe import load as configs
 
 CPU = torch.device("cpu")
 BATCH = 40  # of the peers, and of decoding alone

@@ -16,11 +16,11 @@ STAGES = ("interpreter and imports", "network and weights", "data", "first updat
 
 def ours(request: dict, ended: Callable[[], None]) -> None:
     """As a run begins: `Trainer` draws the weights and checks them, and the loader opens."""
-    from reproduce import config as configs
-    from reproduce.engine.comm import Comm
     from reproduce.engine.data.loader import open_loader
     from reproduce.engine.device import pick_device
+    from reproduce.engine.dist.comm import Comm
     from reproduce.engine.trainer import Trainer
+    from reproduce.recipe import load as configs
 
     ended()
     config = configs.load(request["config"], request["overrides"])

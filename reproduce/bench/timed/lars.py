@@ -9,17 +9,17 @@ from collections.abc import Callable
 
 import torch
 
-from reproduce import config as configs
 from reproduce.bench.contest import Row, Table
 from reproduce.bench.timed.entry import serve
 from reproduce.bench.timed.turns import seconds, take_turns
-from reproduce.engine.comm import Comm
-from reproduce.engine.gradients import make_gradients
-from reproduce.engine.lars import Constants, make_lars, split_parameters
+from reproduce.engine.dist.comm import Comm
+from reproduce.engine.dist.gradients import make_gradients
 from reproduce.engine.model import build_model, initialise
+from reproduce.engine.optim import Constants, make_lars, split_parameters
 from reproduce.errors import ConfigError
-from reproduce.launch import ROOT
-from reproduce.recipe import Communication
+from reproduce.recipe import load as configs
+from reproduce.recipe.schema import Communication
+from reproduce.runner.launch import ROOT
 
 CONFIG = ROOT / "paper_configs" / "headline_b81920_g2048.toml"
 LR, WEIGHT_DECAY, MOMENTUM, SCALE = 1e-3, 5e-5, 0.9, 1 / 1024

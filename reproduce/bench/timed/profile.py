@@ -19,15 +19,15 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from reproduce import config as configs
 from reproduce.bench.contest import Result, Row, Table
 from reproduce.bench.timed.contenders import Ours
 from reproduce.bench.timed.marks import pass_marks, wrapped
-from reproduce.engine.comm import Comm
 from reproduce.engine.data.chunks import Chunk
 from reproduce.engine.device import pick_device
+from reproduce.engine.dist.comm import Comm
 from reproduce.engine.environment import compute_precision, machine
 from reproduce.errors import TrainingError, command
+from reproduce.recipe import load as configs
 
 DATA, FORWARD, BACKWARD, WAIT, UPDATE, OTHER = STAGES = (
     "data wait", "forward", "loss and backward", "exposed communication", "update", "host and other",

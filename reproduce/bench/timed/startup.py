@@ -15,14 +15,14 @@ from pathlib import Path
 
 import torch
 
-from reproduce import config as configs
 from reproduce.bench.contest import Row, Table
 from reproduce.bench.timed.entry import serve
 from reproduce.bench.timed.first import STAGES
 from reproduce.bench.timed.turns import take_turns
-from reproduce.config import Config
 from reproduce.engine.environment import compute_precision
 from reproduce.errors import UserError
+from reproduce.recipe import load as configs
+from reproduce.recipe.load import Config
 
 # of each network: who else starts, the modules that takes, and what of `timed/plain.py`
 PEERS = {

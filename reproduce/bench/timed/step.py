@@ -11,7 +11,6 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from reproduce import config as configs
 from reproduce.bench.contest import Table
 from reproduce.bench.timed import plain
 from reproduce.bench.timed.contenders import Entry, Ours, contest
@@ -20,6 +19,7 @@ from reproduce.engine.environment import compute_precision
 from reproduce.engine.execution import Execution
 from reproduce.engine.graph import WARM_UP
 from reproduce.engine.model import build_model
+from reproduce.recipe import load as configs
 
 PASS_IMAGES = 512  # the most per pass that `open_loader` chooses by itself
 

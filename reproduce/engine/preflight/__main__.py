@@ -12,9 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from reproduce import config as configs
-from reproduce.config import Config
-from reproduce.engine import dist_env
+from reproduce.engine.dist import dist_env
 from reproduce.engine.preflight import clocks, judge_nodes, links
 from reproduce.engine.preflight.board import Board, Place, last_resort, within
 from reproduce.engine.preflight.facts import gather, limits
@@ -22,6 +20,8 @@ from reproduce.engine.preflight.findings import FILES_PER_RANK, Finding, Rules, 
 from reproduce.engine.preflight.judge import Told, judge
 from reproduce.engine.preflight.table import table, write_report
 from reproduce.errors import EXIT_USER_ERROR, ConfigError, NetworkError, UserError, command
+from reproduce.recipe import load as configs
+from reproduce.recipe.load import Config
 
 ANSWER = 2  # times --timeout: how much later than rank 0's a rank's facts may come; one of them may have hung
 PATIENCE = 6  # times --timeout: how long the others wait for rank 0, which waits for each of them

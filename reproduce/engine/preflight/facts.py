@@ -17,11 +17,11 @@ from pathlib import Path
 
 import reproduce
 from reproduce import revision
-from reproduce.config import Config
 from reproduce.engine.data import folders
 from reproduce.engine.preflight import gpus
 from reproduce.engine.preflight.board import Place, within
 from reproduce.errors import DataError
+from reproduce.recipe.load import Config
 
 PACKAGES = ("torch", "torchvision", "numpy", "apex")
 SAMPLE_SEED = 20190329

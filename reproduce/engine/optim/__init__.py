@@ -1,0 +1,39 @@
+"""LARS, the optimizer: `formulas` says what it is, and four back-ends compute it, all equal to the reference.
+
+foreach    PyTorch's multi-tensor operations; everywhere
+native     a small C kernel, made by the machine's own compiler; CPUs
+compiled   torch.compile over all tensors as rows of one flat buffer; CPUs and GPUs, and inside a CUDA graph
+apex       the multi-tensor kernels of NVIDIA apex; GPUs, where apex is installed
+"""
+
+import torch
+
+from reproduce.engine.optim.foreach import Lars
+from reproduce.engine.optim.formulas import PRESETS, Constants, Preset, reference_step, split_parameters
+from reproduce.errors import ConfigError
+
+__all__ = ["BACKENDS", "PRESETS", "Constants", "Lars", "Preset", "make_lars", "reference_step", "split_parameters"]
+
+BACKENDS = ("auto", "foreach", "native", "compiled", "apex")
+
+
+def make_lars(backend: str, weights, others, constants: Constants, gradients=None) -> Lars:
+    """The optimizer by one of `BACKENDS`; "auto" is native on a CPU with a C compiler, and foreach elsewhere.
+
+    `gradients` is what `make_gradients` returned; only "compiled" needs it. Raises `ConfigError` where a back-end that
+    was asked for by name cannot run.
+    """
+    from reproduce.engine.optim import apex, compiled, native
+
+    device: torch.device = (*weights, *others)[0].device
+    if backend == "auto":
+        backend = "native" if device.type == "cpu" and native.kernel() else "foreach"
+    if backend == "foreach":
+        return Lars(weights, others, constants)
+    if backend == "native":
+        return native.NativeLars(weights, others, constants)
+    if backend == "compiled":
+        return compiled.CompiledLars(weights, others, constants, gradients)
+    if backend == "apex":
+        return apex.ApexLars(weights, others, constants)
+    raise ConfigError(f"LARS back-end {backend!r}: must be one of {', '.join(BACKENDS)}")

@@ -1,0 +1,117 @@
+"""LARS on a CPU by a small C kernel, `native.c`, made once per machine by its own C compiler.
+
+PyTorch's multi-tensor operations stream all tensors through memory several times; this goes through them once.
+"""
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import torch
+
+from reproduce.engine.environment import cpuinfo
+from reproduce.engine.optim.foreach import Lars
+from reproduce.errors import ConfigError
+
+SOURCE = Path(__file__).with_name("native.c")
+COMPILERS = ("cc", "gcc", "clang")
+FLAGS = ["-O3", "-std=c11", "-fno-math-errno", "-shared", "-fPIC"]
+# the first that compiles: not every compiler knows its own processor, or threads
+EXTRAS = (["-march=native", "-fopenmp"], ["-fopenmp"], ["-march=native"], [])
+
+
+class Rule(ctypes.Structure):
+    """``struct rule`` of the C file."""
+
+    _fields_ = [(name, ctypes.c_double) for name in ("eta", "eps", "ratio_decay", "gain", "ceiling", "inner", "outer",
+                                                     "weight_decay", "momentum", "scale")]
+    _fields_ += [(name, ctypes.c_int) for name in ("adapts", "ratio_outside", "needs_gradient", "decays_unadapted")]
+
+
+class NativeLars(Lars):
+    """As `Lars`, by one call into C per step. Uses as many threads as torch does; gradients stay as they are.
+
+    Raises `ConfigError` where no C compiler is found, or for parameters that are not on a CPU.
+    """
+
+    name = "native"
+
+    def __init__(self, weights, others, constants):
+        super().__init__(weights, others, constants)
+        if any(p.device.type != "cpu" for p in self.parameters):
+            raise ConfigError("LARS back-end native: is for CPUs only: use foreach or compiled on a GPU")
+        self._kernel = kernel()
+        if self._kernel is None:
+            tried = ", ".join(COMPILERS)
+            raise ConfigError(f"LARS back-end native: none of {tried} makes it: install one, or use foreach")
+        self._lengths = (ctypes.c_ssize_t * len(self.parameters))(*[p.numel() for p in self.parameters])
+
+    @torch.no_grad()
+    def update(self) -> None:
+        lr, weight_decay, momentum, gradient_scale = self.hyper
+        p, outside = self.c.preset, self.c.preset.convention == "C"
+        gain = (1 / lr if lr else float("inf")) if p.clips else 1.0
+        rule = Rule(
+            self.c.eta, self.c.eps_in_ratio, self.c.decay_in_ratio(weight_decay), gain,
+            self.c.ceiling, lr if p.convention == "A" else 1.0, 1.0 if p.convention == "A" else lr,
+            weight_decay, momentum, gradient_scale, p.adapts, outside, p.needs_gradient, p.decays_unadapted,
+        )  # fmt: skip
+        gradients = [_same_layout(q.grad, q) for q in self.parameters]  # held here: a copy has no other owner
+        tables = map(_pointers, ([q.data for q in self.parameters], self.momenta, gradients))
+        count = len(self.parameters)
+        self._kernel(ctypes.byref(rule), count, self.adapted, self._lengths, *tables, torch.get_num_threads())
+
+
+def _pointers(tensors: list[torch.Tensor]):
+    return (ctypes.c_void_p * len(tensors))(*[t.data_ptr() for t in tensors])
+
+
+def _same_layout(gradient: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+    """The kernel sees memory, not indices: element i of a gradient must be that of its parameter."""
+    if gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
+
+
+@functools.cache
+def kernel():
+    """The C function, compiled now if it has not been on this machine; None if it cannot be."""
+    code = SOURCE.read_bytes()
+    # a kernel made for one processor may not run on another that shares a home folder
+    about = f"{platform.machine()} {platform.processor()} {cpuinfo('flags') or cpuinfo('Features')}".encode()
+    path = _cache() / f"lars_{hashlib.sha256(code + about).hexdigest()[:16]}.so"
+    try:
+        if not path.exists() and not _compile(path):
+            return None
+        function = ctypes.CDLL(str(path)).lars_step
+    except OSError:
+        return None
+    function.restype = None
+    many, count = ctypes.c_void_p, ctypes.c_ssize_t
+    function.argtypes = [many, count, count, many, many, many, many, ctypes.c_int]
+    return function
+
+
+def _compile(path: Path) -> bool:
+    compiler = os.environ.get("CC") or next(filter(shutil.which, COMPILERS), None)
+    if compiler is None:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        made = Path(folder) / "lars.so"
+        for extra in EXTRAS:
+            done = subprocess.run([compiler, *FLAGS, *extra, str(SOURCE), "-o", str(made), "-lm"], capture_output=True)
+            if done.returncode == 0:
+                os.replace(made, path)  # at once: other processes may be doing the same
+                return True
+    return False
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "yaasgd"

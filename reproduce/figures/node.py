@@ -1,0 +1,94 @@
+"""Figure 1: a compute node, drawn from a cluster file, so that the picture is the data the model used."""
+
+from matplotlib.axes import Axes
+from matplotlib.patches import FancyBboxPatch
+
+from reproduce.cluster.machine import Cluster
+from reproduce.figures import plot
+
+ROWS = {"adapter": 2.6, "cpu": 1.7, "gpu": 0.55}  # heights of the boxes' middles
+SIZE = (0.9, 0.36)  # of a box
+SHOWN = ("node.gpus", "node.link_bandwidth", "node.cpus", "node.pcie_bandwidth", "network.adapters",
+         "network.adapter_bandwidth")  # fmt: skip
+
+
+def counts(cluster: Cluster) -> dict[str, int]:
+    """Boxes of each kind."""
+    node, network = cluster.node, cluster.network
+    return {"adapter": int(network.adapters), "cpu": int(node.cpus), "gpu": int(node.gpus)}
+
+
+def places(cluster: Cluster) -> dict[str, list[float]]:
+    """Where the boxes of each row stand, left to right: evenly, over the width of the longest row."""
+    found, width = counts(cluster), max(counts(cluster).values())
+    return {kind: [(i + 0.5) * width / count for i in range(count)] for kind, count in found.items()}
+
+
+def rate(value: float) -> str:
+    return f"{value / 1e9:.4g} GB/s"
+
+
+def wires(cluster: Cluster) -> list[tuple[tuple[str, int], tuple[str, int], str]]:
+    """(one end, other end, kind): each GPU and adapter to the nearest CPU by PCIe, each CPU to the next, and out."""
+    at = places(cluster)
+
+    def nearest(kind: str, index: int) -> int:
+        return min(range(len(at["cpu"])), key=lambda cpu: abs(at["cpu"][cpu] - at[kind][index]))
+
+    cards = [(kind, i) for kind in ("gpu", "adapter") for i in range(len(at[kind]))]
+    found = [(card, ("cpu", nearest(*card)), "pcie") for card in cards]
+    found += [(("cpu", i), ("cpu", i + 1), "socket") for i in range(len(at["cpu"]) - 1)]
+    return found + [(("adapter", i), ("network", i), "network") for i in range(len(at["adapter"]))]
+
+
+def draw(ax: Axes, cluster: Cluster) -> None:
+    at, about = places(cluster), cluster.about
+    names = {"adapter": f"HCA\n{about.adapter}", "cpu": f"CPU\n{about.cpu}", "gpu": f"GPU\n{about.gpu}"}
+    colours = {"pcie": plot.GREY, "socket": plot.GREY, "network": plot.RED}
+    for (kind, i), (other, j), wire in wires(cluster):
+        x, y = at[kind][i], ROWS[kind]
+        to = (x, ROWS["adapter"] + 0.75) if other == "network" else (at[other][j], ROWS[other])
+        ax.plot([x, to[0]], [y, to[1]], color=colours[wire], linewidth=2.5 if wire == "network" else 1.6, zorder=1)
+    for kind, row in at.items():
+        for i, x in enumerate(row):
+            corner = (x - SIZE[0] / 2, ROWS[kind] - SIZE[1] / 2)
+            ax.add_patch(FancyBboxPatch(corner, *SIZE, boxstyle="round,pad=0.02", facecolor="white", zorder=2,
+                                        edgecolor=plot.GREEN if kind == "gpu" else plot.BLACK))  # fmt: skip
+            label = names[kind].replace("\n", f" {i}\n", 1).replace(" (", "\n(")
+            ax.text(x, ROWS[kind], label, ha="center", va="center", fontsize=7, zorder=3)
+    _links(ax, at["gpu"], cluster)
+    middle = sum(at["cpu"]) / len(at["cpu"])
+    for height, text, colour in (
+        (ROWS["adapter"] + 0.85, f"network: {rate(cluster.network.adapter_bandwidth)} each way per adapter", plot.RED),
+        (ROWS["gpu"] + 0.62, f"PCIe x16: {rate(cluster.node.pcie_bandwidth)} each way", plot.GREY),
+    ):
+        ax.text(middle, height, text, ha="center", fontsize=8.5, color=colour, backgroundcolor="white", zorder=3)
+    ax.set(xlim=(0, max(map(len, at.values()))), ylim=(-0.75, 3.6), xticks=[], yticks=[])
+    ax.grid(visible=False)
+    ax.spines[:].set_visible(False)
+
+
+def _links(ax: Axes, row: list[float], cluster: Cluster) -> None:
+    """NVLink: an arc between every two GPUs of a small node, else a bar they all hang on."""
+    low = ROWS["gpu"] - SIZE[1] / 2
+    total = rate(cluster.node.link_bandwidth)
+    if len(row) <= 4:
+        for i, x in enumerate(row):
+            for other in row[i + 1 :]:
+                bend = f"arc3,rad={0.32 if other - x > 1.5 else 0.45}"
+                ax.annotate("", (other, low), (x, low), arrowprops={"arrowstyle": "-", "connectionstyle": bend,
+                            "color": plot.GREEN, "linewidth": 1.8})  # fmt: skip
+    else:
+        ax.plot([row[0], row[-1]], [low - 0.25] * 2, color=plot.GREEN, linewidth=5)
+        for x in row:
+            ax.plot([x, x], [low - 0.25, low], color=plot.GREEN, linewidth=1.8)
+    ax.text(sum(row) / len(row), -0.7, f"NVLink: {total} each way per GPU, to all others together", ha="center",
+            fontsize=8.5, color=plot.GREEN)  # fmt: skip
+
+
+def facts(cluster: Cluster) -> dict:
+    """What is drawn, with its sources."""
+    constants = cluster.facts()["constants"]
+    boxes = {kind: {"count": count} for kind, count in counts(cluster).items()}
+    return {"cluster": cluster.about.name, "file": cluster.path, "boxes": boxes,
+            "constants": {name: constants[name] for name in SHOWN}}  # fmt: skip

@@ -1,0 +1,118 @@
+"""Figure 2: images/s against GPUs. Hollow: the paper. Filled: measured here. Dashed: the model, with its errors."""
+
+import statistics
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
+
+from reproduce.cluster.machine import Cluster
+from reproduce.cluster.step import Step, Work, step
+from reproduce.cluster.uncertainty import DRAWS, band, draws
+from reproduce.cluster.validate import Check
+from reproduce.figures import plot
+from reproduce.results import public
+from reproduce.results.measured import Measurement
+from reproduce.results.paper import Paper
+
+GPUS = tuple(2**k for k in range(2, 12))  # 4 to 2,048
+NETWORK = "resnet50"  # images/s of another network are no point of this figure
+
+
+@dataclass(frozen=True)
+class Line:
+    """The model's line: steps by number of GPUs, and the band of images/s from the assumed constants."""
+
+    cluster: Cluster
+    job: Work
+    steps: tuple[Step, ...]
+    bands: tuple[tuple[float, float], ...]
+
+    @property
+    def ideal(self) -> list[float]:
+        """As many times the smallest number of GPUs as there are."""
+        first = self.steps[0]
+        return [first.images_per_second * one.gpus / first.gpus for one in self.steps]
+
+    @property
+    def label(self) -> str:
+        return f"modelled: {self.cluster.about.name}, {self.job.local_batch} images per GPU, {self.job.rule}"
+
+    def facts(self, checks: list[Check]) -> dict:
+        points = [
+            {"gpus": one.gpus, "images_per_second": one.images_per_second, "band": list(span),
+             "efficiency": one.images_per_second / best}
+            for one, span, best in zip(self.steps, self.bands, self.ideal)
+        ]  # fmt: skip
+        errors = {one.row.name: one.rate_error for one in checks}
+        return {"kind": "modelled", "label": self.label, "points": points, "band": f"5 to 95 % of {DRAWS} draws",
+                "validation_errors_percent": errors, **self.cluster.facts()}  # fmt: skip
+
+
+def line(cluster: Cluster, job: Work) -> Line:
+    machines = draws(cluster)
+
+    def rates(gpus: int) -> tuple[float, float]:
+        return band(lambda machine: step(job, gpus, machine).images_per_second, machines)
+
+    return Line(cluster, job, tuple(step(job, gpus, cluster) for gpus in GPUS), tuple(map(rates, GPUS)))
+
+
+def paper_point(known: Paper) -> dict:
+    rate, gpus = known.values["throughput"], known.values["gpus"]
+    status = known.status_text("throughput")
+    return {"kind": "paper", "label": f"paper: {rate.text} ({status})", "status": status, "gpus": int(gpus.value),
+            "images_per_second": rate.value, "source": "paper_configs/paper.toml"}  # fmt: skip
+
+
+def public_point() -> dict:
+    """The team's later run on the same machine, by the times of its epochs."""
+    rates = public.steady_rates()
+    return {"kind": "public", "label": f"{public.LABEL}: n = {len(rates)}", "gpus": public.GPUS, "values": rates,
+            "images_per_second": statistics.median(rates), "source": f"figures/public/{public.FILES[1]}"}  # fmt: skip
+
+
+def measured_points(found: list[Measurement]) -> list[dict]:
+    """Ours, of this network, where every worker had a device of its own; emulated runs time nothing of the kind."""
+    points = []
+    for m in found:
+        if m.n and not m.emulated and m.config.model.name == NETWORK and m.images_per_second:
+            points.append({"kind": "measured", "label": f"{m.name}: measured, n = {m.n}", "gpus": m.devices[0],
+                           "images_per_second": m.images_per_second.mean, **m.provenance()})  # fmt: skip
+    return points
+
+
+def draw(ax: Axes, modelled: Line, checks: list[Check], points: list[dict]) -> None:
+    """All of it on logarithmic axes; efficiency against the ideal line on a second axis."""
+    gpus = [one.gpus for one in modelled.steps]
+    rates = [one.images_per_second for one in modelled.steps]
+    ax.plot(gpus, modelled.ideal, color=plot.GREY, linewidth=1, label=f"ideal: {gpus[0]} modelled GPUs, times as many")
+    ax.plot(gpus, rates, label=modelled.label, **plot.look("modelled", plot.BLUE))
+    ax.fill_between(gpus, *zip(*modelled.bands), color=plot.BLUE, alpha=0.25, linewidth=0,
+                    label=f"5 to 95 % of {DRAWS} draws of its assumed constants")  # fmt: skip
+    worst, best = (pick(one.rate_error for one in checks) for pick in (max, min))
+    ax.fill_between(gpus, [rate / (1 + max(worst, 0) / 100) for rate in rates],
+                    [rate / (1 + min(best, 0) / 100) for rate in rates], color=plot.BLUE, alpha=0.1, linewidth=0,
+                    label=f"its errors on public runs of 512 to 2,048 V100: {best:+.0f} to {worst:+.0f} %")  # fmt: skip
+    for point in points:
+        style = plot.look(point["kind"], {"paper": plot.BLACK, "public": plot.RED}.get(point["kind"], plot.GREEN))
+        style |= {"linestyle": "none", "marker": {"public": "D", "measured": "s"}.get(point["kind"], "o")}
+        ax.plot([point["gpus"]], [point["images_per_second"]], label=point["label"], zorder=5, **style)
+    if not any(point["kind"] == "measured" for point in points):
+        ax.plot([], [], "x", color=plot.GREEN, label="measured here, ResNet-50 with a GPU per worker: missing")
+    _axes(ax, gpus, modelled)
+
+
+def _axes(ax: Axes, gpus: list[int], modelled: Line) -> None:
+    ax.set(xscale="log", yscale="log", xlabel="GPUs", ylabel="images/s, steady",
+           title=f"ResNet-50 on {modelled.cluster.about.title}")  # fmt: skip
+    ax.set_xticks(gpus, [f"{count:,}" for count in gpus])
+    ax.minorticks_off()
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    ax.legend(loc="lower right", fontsize=8)
+    second = ax.twinx()
+    shares = [100 * one.images_per_second / best for one, best in zip(modelled.steps, modelled.ideal)]
+    second.plot(gpus, shares, color=plot.ORANGE, linestyle=":", linewidth=1.5)
+    second.set_ylabel("modelled efficiency against the ideal line, %", color=plot.ORANGE)
+    second.set_ylim(0, 110)
+    second.grid(visible=False)

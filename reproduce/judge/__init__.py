@@ -1,0 +1,1 @@
+"""Comparing: bands of stored curves, the comparator, rows of the paper, claims and their verdicts. Needs no torch."""

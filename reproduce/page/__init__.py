@@ -1,0 +1,1 @@
+"""The report page of a tier, one HTML file. Needs no torch."""

@@ -1,0 +1,10 @@
+"""Where things are in this checkout."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIGS = ROOT / "paper_configs"
+CLUSTERS = CONFIGS / "clusters"
+FIGURES = ROOT / "figures"
+PUBLISHED = FIGURES / "measured"  # our logs and renderings, one folder a tier
+DOCUMENT = ROOT / "REPRODUCE.md"

@@ -1,0 +1,174 @@
+"""Contract 1: a TOML file says what was run; this module turns it into a frozen, checked, hashed `Config`.
+
+Every recipe value is written ``key = { value = V, source = S, ref = "where" }`` with S one of `SOURCES`, so that each
+number on a page can be followed to where it came from. Only ``[run]`` (names and titles) holds plain values. A file
+may extend another and state only what differs; ``python -m reproduce.config FILE`` prints the whole, with sources.
+Imports neither torch nor NumPy.
+"""
+
+import argparse
+import dataclasses
+import difflib
+import math
+import sys
+import tomllib
+import types
+import typing
+from pathlib import Path
+
+from reproduce.errors import ConfigError, command
+from reproduce.recipe.rules import check
+from reproduce.recipe.schema import RECIPE, SECTIONS, SOURCES, Config, Source
+
+
+def load(path: str | Path, overrides: typing.Sequence[str] = ()) -> Config:
+    """Read a config file.
+
+    `overrides` are ``"section.key=VALUE"`` with VALUE in TOML syntax; each gets the source "override" and changes
+    the hash. Raises `ConfigError` on an unreadable file, an unknown key, a wrong type, a broken rule or a value
+    without a source.
+    """
+    table = _read(Path(path), ())
+    for text in overrides:
+        _override(table, text, str(path))
+    return _build(table, str(path))
+
+
+# ---- reading ------------------------------------------------------------------------------------------------------
+
+
+def _read(path: Path, seen: tuple[Path, ...]) -> dict:
+    """The merged tables of a file and of what it extends: ``{section: {key: (value, Source | None)}}``."""
+    if path.resolve() in seen:
+        raise ConfigError(f"{path}: 'extends' goes in a circle: remove one of the links")
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        known = sorted(p.name for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
+        hint = difflib.get_close_matches(path.name, known, 1)
+        raise ConfigError(f"{path}: no such config file" + (f": did you mean {hint[0]}?" if hint else "")) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: not readable as TOML: {error}") from None
+    base = raw.pop("extends", None)
+    if base is not None and not isinstance(base, str):
+        raise ConfigError(f"{path}: extends = {base!r}: must be a file name relative to this file")
+    merged = _read(path.parent / base, (*seen, path.resolve())) if base else {}
+    for section, entries in raw.items():
+        if section not in SECTIONS:
+            raise ConfigError(f"{path}: unknown section [{section}]{_nearest(section, SECTIONS)}")
+        if not isinstance(entries, dict):
+            raise ConfigError(f"{path}: {section} must be a table: write [{section}] on a line of its own")
+        if section == "run":  # names are never inherited: a file that forgot its own must not pass as its base
+            merged["run"] = {}
+        for key, entry in entries.items():
+            merged.setdefault(section, {})[key] = _entry(f"{path}: {section}.{key}", section, key, entry)
+    return merged
+
+
+def _entry(where: str, section: str, key: str, entry):
+    fields = {field.name for field in dataclasses.fields(SECTIONS[section])}
+    if key not in fields:
+        raise ConfigError(f"{where}: unknown key{_nearest(key, fields)}")
+    if section == "run":
+        return entry, None
+    if not isinstance(entry, dict) or "value" not in entry:
+        raise ConfigError(f'{where}: has no source: write {key} = {{ value = ..., source = "...", ref = "..." }}')
+    extra = set(entry) - {"value", "source", "ref"}
+    if extra:
+        raise ConfigError(f"{where}: unknown field {sorted(extra)[0]!r}: only value, source and ref are allowed")
+    if entry.get("source") not in SOURCES or entry["source"] == "override":
+        allowed = ", ".join(kind for kind in SOURCES if kind != "override")
+        raise ConfigError(f"{where}: source = {entry.get('source')!r}: must be one of {allowed}")
+    if not isinstance(entry.get("ref"), str) or not entry["ref"].strip():
+        raise ConfigError(f"{where}: has no ref: say where in the source the value stands, or why it was chosen")
+    return entry["value"], Source(entry["source"], entry["ref"])
+
+
+def _override(table: dict, text: str, path: str) -> None:
+    name, equals, value = text.partition("=")
+    section, dot, key = name.strip().partition(".")
+    if not (equals and dot) or section not in RECIPE:
+        raise ConfigError(f"--set {text}: must read SECTION.KEY=VALUE with SECTION one of {', '.join(RECIPE)}")
+    fields = {field.name for field in dataclasses.fields(SECTIONS[section])}
+    if key not in fields:
+        raise ConfigError(f"--set {text}: unknown key{_nearest(key, fields)}")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        raise ConfigError(f"--set {text}: {value!r} is not a TOML value: put strings in double quotes") from None
+    table.setdefault(section, {})[key] = (parsed, Source("override", f"--set {name.strip()}"))
+
+
+def _nearest(name: str, known) -> str:
+    close = difflib.get_close_matches(name, list(known), 1, 0.5)
+    return f": did you mean {close[0]!r}?" if close else f": known are {', '.join(sorted(known))}"
+
+
+# ---- building and checking ----------------------------------------------------------------------------------------
+
+
+def _build(table: dict, path: str) -> Config:
+    sources, parts = {}, {}
+    for section, cls in SECTIONS.items():
+        entries, hints, values = table.get(section, {}), typing.get_type_hints(cls), {}
+        for field in dataclasses.fields(cls):
+            if field.name in entries:
+                value, source = entries[field.name]
+                where = f"{path}: {section}.{field.name}"
+                values[field.name] = _convert(where, value, hints[field.name])
+                if source is not None:
+                    sources[f"{section}.{field.name}"] = source
+            elif field.default is dataclasses.MISSING and type(None) not in typing.get_args(hints[field.name]):
+                raise ConfigError(f"{path}: {section}.{field.name} is missing: add it to [{section}]")
+            elif field.default is dataclasses.MISSING:
+                values[field.name] = None
+        parts[section] = cls(**values)
+    config = Config(**parts, sources=types.MappingProxyType(sources), path=path)
+    check(config)
+    return config
+
+
+def _convert(where: str, value, hint):
+    """`value` as type `hint`; local_batch may be a single number. Raises `ConfigError` naming the expected type."""
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if type(None) in options and value == "none":  # TOML has no null; lets a file unset what it inherits
+        return None
+    for option in options:
+        if option is type(None):
+            continue
+        if typing.get_origin(option) is tuple:
+            inner = typing.get_args(option)
+            if where.endswith("batch.local_batch") and isinstance(value, int) and not isinstance(value, bool):
+                return ((0, value),)
+            if isinstance(value, list) and (inner[-1] is Ellipsis or len(value) == len(inner)):
+                inner = [inner[0]] * len(value) if inner[-1] is Ellipsis else inner
+                return tuple(_convert(f"{where}[{i}]", v, t) for i, (v, t) in enumerate(zip(value, inner)))
+        elif option is float and isinstance(value, int | float) and not isinstance(value, bool):
+            if math.isfinite(value):
+                return float(value)
+        elif isinstance(value, option) and (option is bool or not isinstance(value, bool)):
+            return value
+    wanted = str(getattr(options[0], "__name__", options[0])) if not typing.get_args(options[0]) else str(options[0])
+    raise ConfigError(f"{where} = {value!r}: wrong type: must be {wanted}")
+
+
+# ---- python -m reproduce.config FILE ------------------------------------------------------------------------------
+
+
+@command
+def main(argv=None) -> None:
+    """Print a config with everything it inherits: one line per value, with its source."""
+    parser = argparse.ArgumentParser(prog="python -m reproduce.config", description=main.__doc__)
+    parser.add_argument("file", type=Path)
+    config = load(parser.parse_args(argv).file)
+    print(
+        f"{config.run.name}  hash {config.hash}  global batch {config.global_batch()}  updates {config.total_updates}"
+    )
+    for section in RECIPE:
+        for key, value in dataclasses.asdict(getattr(config, section)).items():
+            source = config.sources.get(f"{section}.{key}", Source("default", "not stated; the field's default"))
+            print(f"{section}.{key} = {value}  [{source.kind}] {source.ref}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""The rules on and between a recipe's values: a value that breaks one never reaches a training run."""
+
+from pathlib import Path
+
+from reproduce.errors import ConfigError
+from reproduce.recipe.grouping import RULES, is_rule
+from reproduce.recipe.schema import BN_EVAL, LARS_PRESETS, SGD_PRESETS, Config
+
+
+def check(c: Config) -> None:
+    """Raises `ConfigError`, one line: where, what, and the rule, which is also the remedy."""
+
+    def rule(ok: bool, key: str, must: str) -> None:
+        if not ok:
+            section, _, name = key.partition(".")
+            raise ConfigError(f"{c.path}: {key} = {getattr(getattr(c, section), name)!r}: must be {must}")
+
+    def one_of(key: str, *allowed: str) -> None:
+        section, _, name = key.partition(".")
+        rule(getattr(getattr(c, section), name) in allowed, key, "one of " + ", ".join(allowed))
+
+    one_of("run.tier", "paper", "quick")
+    rule(c.run.name == Path(c.path).stem or c.path == "", "run.name", f"the file's name, {Path(c.path).stem!r}")
+    one_of("data.dataset", "imagenet", "fashion_mnist", "synthetic")
+    one_of("data.corrupt_images", "error", "skip")
+    for key in ("train_images", "val_images", "classes", "image_size"):
+        rule(getattr(c.data, key) >= 1, f"data.{key}", "at least 1")
+    rule(c.data.eval_resize >= c.data.image_size, "data.eval_resize", f"at least image_size = {c.data.image_size}")
+    low, high = c.data.crop_area
+    rule(0 < low <= high <= 1, "data.crop_area", "[low, high] with 0 < low <= high <= 1")
+    low, high = c.data.crop_aspect
+    rule(0 < low <= high, "data.crop_aspect", "[low, high] with 0 < low <= high")
+    rule(0 <= c.data.flip_probability <= 1, "data.flip_probability", "in [0, 1]")
+    rule(len(c.data.mean) in (1, 3), "data.mean", "one number per channel: 1 or 3")
+    rule(len(c.data.std) == len(c.data.mean), "data.std", f"as long as data.mean: {len(c.data.mean)}")
+    rule(min(c.data.std) > 0, "data.std", "positive")
+    rule(0 <= c.data.unaugmented_epochs <= c.schedule.epochs, "data.unaugmented_epochs", "in [0, schedule.epochs]")
+    one_of("model.name", "resnet50", "resnet8")
+    channels = len(c.data.mean)
+    rule(c.model.input_channels in (channels, 4), "model.input_channels", f"{channels}, or 4 to append a zero plane")
+    rule(0 <= c.model.bn_momentum < 1, "model.bn_momentum", "in [0, 1)")
+    rule(c.model.bn_epsilon > 0, "model.bn_epsilon", "positive")
+    rule(c.batch.workers >= 1, "batch.workers", "at least 1")
+    rule(c.batch.workers <= c.data.train_images, "batch.workers", f"at most train_images = {c.data.train_images}")
+    firsts = [first for first, _ in c.batch.local_batch]
+    rule(bool(firsts) and firsts[0] == 0 and firsts == sorted(set(firsts)), "batch.local_batch",
+         "a number, or phases [[first_epoch, images], ...] that begin at epoch 0 and rise")  # fmt: skip
+    rule(all(batch >= 2 for _, batch in c.batch.local_batch), "batch.local_batch",
+         "at least 2: batch norm needs more than one image per worker")  # fmt: skip
+    one_of("batch.epoch_rule", "ceil", "carry")
+    one_of("batch.bn_eval", *BN_EVAL)
+    rule(c.batch.recalibration_updates >= 1, "batch.recalibration_updates", "at least 1")
+    one_of("optimizer.preset", *LARS_PRESETS, *SGD_PRESETS)
+    rule(0 <= c.optimizer.momentum < 1, "optimizer.momentum", "in [0, 1)")
+    rule(0 <= (c.optimizer.momentum_end or 0) < 1, "optimizer.momentum_end", "in [0, 1)")
+    rule(c.optimizer.weight_decay >= 0, "optimizer.weight_decay", "at least 0")
+    rule(0 <= c.optimizer.label_smoothing < 1, "optimizer.label_smoothing", "in [0, 1)")
+    if c.optimizer.preset in LARS_PRESETS:
+        rule((c.optimizer.trust_coefficient or 0) > 0, "optimizer.trust_coefficient", "given and positive for LARS")
+        rule((c.optimizer.epsilon or 0) >= 0, "optimizer.epsilon", "at least 0")
+    else:
+        rule(c.optimizer.trust_coefficient is None, "optimizer.trust_coefficient", "absent: momentum SGD has none")
+    rule(c.schedule.epochs >= 1, "schedule.epochs", "at least 1")
+    rule(firsts[-1] < c.schedule.epochs, "batch.local_batch", f"phases that begin before epoch {c.schedule.epochs}")
+    rule(c.schedule.peak_lr > 0, "schedule.peak_lr", "positive")
+    rule(0 <= c.schedule.warmup_epochs < c.schedule.epochs, "schedule.warmup_epochs",
+         f"in [0, {c.schedule.epochs}): warm-up may not be longer than the run")  # fmt: skip
+    one_of("schedule.decay", "polynomial", "linear", "step")
+    rule(c.schedule.decay_epochs > 0, "schedule.decay_epochs", "positive")
+    rule(c.schedule.warmup_epochs + c.schedule.decay_epochs <= c.schedule.epochs, "schedule.decay_epochs",
+         f"at most {c.schedule.epochs} - warmup_epochs = {c.schedule.epochs - c.schedule.warmup_epochs:g}")  # fmt: skip
+    rule(c.schedule.decay_power > 0, "schedule.decay_power", "positive")
+    rule(0 <= c.schedule.end_lr_ratio <= 1, "schedule.end_lr_ratio", "in [0, 1]")
+    rule(list(c.schedule.decay_milestones) == sorted(c.schedule.decay_milestones), "schedule.decay_milestones",
+         "in rising order")  # fmt: skip
+    rule(0 < c.schedule.decay_factor <= 1, "schedule.decay_factor", "in (0, 1]")
+    one_of("precision.compute", "auto", "fp32", "bf16", "fp16")
+    rule(c.precision.loss_scale > 0, "precision.loss_scale", "positive")
+    rule(c.evaluation.every >= 1, "evaluation.every", "at least 1")
+    rule(c.evaluation.offset >= 1, "evaluation.offset", "at least 1")
+    rule(is_rule(c.communication.groups), "communication.groups", RULES)
+    one_of("communication.allreduce", "flat", "two_stage")
+    one_of("communication.wire", "fp32", "fp16", "bf16")
+    rule(c.communication.overlap or c.communication.groups != "ddp", "communication.overlap",
+         "true with groups = 'ddp': PyTorch's reducer always overlaps")  # fmt: skip
+    rule(c.communication.allreduce == "flat" or c.communication.groups != "ddp", "communication.allreduce",
+         "'flat' with groups = 'ddp': PyTorch's reducer has no stages")  # fmt: skip
+    one_of("communication.initialisation", "same_seed", "broadcast")

@@ -1,0 +1,223 @@
+"""The paper's numbers, read strictly from ``paper_configs/paper.toml``. Every one carries how well it is known."""
+
+import dataclasses
+import difflib
+import functools
+import tomllib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from reproduce.artefacts import TIERS
+from reproduce.errors import ConfigError
+from reproduce.paths import CONFIGS
+
+PATH = CONFIGS / "paper.toml"
+STATUSES = ("abstract", "secondary", "recalled", "derived")
+EVIDENCE = ("seconds", "images_per_second", "top1", "sweep", "panel", "none")
+
+
+@dataclass(frozen=True)
+class About:
+    title: str
+    authors: str
+    reference: str
+
+
+@dataclass(frozen=True)
+class Value:
+    """One number. `tolerance` is in `unit`; None when `tiers`, where it may be compared, is empty."""
+
+    value: float
+    unit: str
+    place: str
+    status: str
+    tiers: tuple[str, ...]
+    tolerance_reason: str
+    tolerance: float | None = None
+    qualifier: str = ""  # "over": the paper gives a lower bound
+    note: str = ""
+    inputs: tuple[str, ...] = ()  # of a derived value
+
+    @property
+    def text(self) -> str:
+        """The number with its unit, without its status: print it beside a status only."""
+        number = f"{self.value:,.0f}" if self.value == int(self.value) and self.unit != "%" else f"{self.value:,}"
+        return f"{self.qualifier} {number} {self.unit}".strip()
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of Table 1. `top1` in percent; `cell_status` names the cells known better than the row."""
+
+    work: str
+    cites: str
+    mini_batch: str
+    processors: str
+    library: str
+    time: str
+    top1: float
+    status: str
+    check: str
+    cell_status: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def status_text(self) -> str:
+        """The row's status, or the statuses of its cells: ``abstract (time, top-1); secondary (mini-batch)``."""
+        if not self.cell_status:
+            return self.status
+        groups: dict[str, list[str]] = {}
+        for cell, status in self.cell_status.items():
+            groups.setdefault(status, []).append({"mini_batch": "mini-batch", "top1": "top-1"}.get(cell, cell))
+        parts = [f"{status} ({', '.join(groups[status])})" for status in STATUSES if status in groups]
+        return "; ".join([*parts, f"wording {self.status}"])
+
+
+@dataclass(frozen=True)
+class Figure3Point:
+    """A known point of Figure 3; `top1` in percent."""
+
+    mini_batch: int
+    mini_batch_status: str
+    top1: float
+    top1_status: str
+    place: str
+
+    @property
+    def status_text(self) -> str:
+        return f"top-1 {self.top1_status}, mini-batch {self.mini_batch_status}"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence of the paper and which measurement speaks to it; either `value` or `status` is given."""
+
+    name: str
+    text: str
+    evidence: str
+    needs: str
+    value: str = ""
+    status: str = ""
+
+
+@dataclass(frozen=True)
+class Paper:
+    about: About
+    values: types.MappingProxyType  # name -> Value
+    table1: tuple[Row, ...]
+    figure3: tuple[Figure3Point, ...]
+    claims: tuple[Claim, ...]
+
+    def status_text(self, name: str) -> str:
+        """The status of a value; a derived one names the recalled values it rests on."""
+        value = self.values[name]
+        recalled = sorted(self._recalled(name) - {name})
+        return value.status + (f" from recalled {', '.join(recalled)}" if recalled else "")
+
+    def claim_status(self, claim: Claim) -> str:
+        return self.status_text(claim.value) if claim.value else claim.status
+
+    def _recalled(self, name: str) -> set[str]:
+        own = {name} if self.values[name].status == "recalled" else set()
+        return own.union(*(self._recalled(source) for source in self.values[name].inputs))
+
+
+@functools.lru_cache
+def load(path: Path = PATH) -> Paper:
+    """Read the file. Raises `ConfigError` on an unknown or missing key, a wrong type or an unknown status."""
+    try:
+        raw = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: not readable as TOML: {error}") from None
+    sections = [section.name for section in dataclasses.fields(Paper)]
+    _keys(str(path), raw, sections, sections)
+    values = {name: _build(Value, entry, f"{path}: values.{name}") for name, entry in _table(path, raw, "values")}
+    paper = Paper(
+        about=_build(About, raw["about"], f"{path}: about"),
+        values=types.MappingProxyType(values),
+        table1=tuple(_build(Row, row, f"{path}: {where}") for where, row in _rows(path, raw, "table1")),
+        figure3=tuple(_build(Figure3Point, row, f"{path}: {where}") for where, row in _rows(path, raw, "figure3")),
+        claims=tuple(_build(Claim, row, f"{path}: {where}") for where, row in _rows(path, raw, "claims")),
+    )
+    _check(paper, str(path))
+    return paper
+
+
+def _table(path, raw: dict, section: str):
+    if not isinstance(raw[section], dict):
+        raise ConfigError(f"{path}: {section} must be a table: write [{section}.NAME]")
+    return raw[section].items()
+
+
+def _rows(path, raw: dict, section: str):
+    if not isinstance(raw[section], list):
+        raise ConfigError(f"{path}: {section} must be a list of tables: write [[{section}]]")
+    return [(f"{section}[{index}]", row) for index, row in enumerate(raw[section])]
+
+
+def _keys(where: str, entry: dict, known, required) -> None:
+    for key in entry:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, 1, 0.5)
+            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+            raise ConfigError(f"{where}: unknown key {key!r}: {hint}")
+    for key in required:
+        if key not in entry:
+            raise ConfigError(f"{where}: {key} is missing: add it")
+
+
+def _build(cls, entry, where: str):
+    """An instance of dataclass `cls` from a TOML table, every key and type checked."""
+    if not isinstance(entry, dict):
+        raise ConfigError(f"{where} = {entry!r}: must be a table")
+    fields = dataclasses.fields(cls)
+    required = [f.name for f in fields if f.default is f.default_factory is dataclasses.MISSING]
+    _keys(where, entry, [f.name for f in fields], required)
+    hints = typing.get_type_hints(cls)
+    built = cls(**{key: _convert(f"{where}.{key}", value, hints[key]) for key, value in entry.items()})
+    for key, value in entry.items():
+        statuses = value.values() if key == "cell_status" else [value] if key.endswith("status") else []
+        for status in statuses:
+            if status not in STATUSES:
+                raise ConfigError(f"{where}.{key}: {status!r} is no status: must be one of {', '.join(STATUSES)}")
+    return built
+
+
+def _convert(where: str, value, hint):
+    if hint in (float, float | None) and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if hint is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if hint is str and isinstance(value, str) and value.strip():
+        return value
+    if hint == tuple[str, ...] and isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    if hint == dict[str, str] and isinstance(value, dict) and all(isinstance(item, str) for item in value.values()):
+        return value
+    raise ConfigError(f"{where} = {value!r}: wrong type: must be {getattr(hint, '__name__', hint)}, not empty")
+
+
+def _check(paper: Paper, path: str) -> None:
+    def rule(ok: bool, where: str, must: str) -> None:
+        if not ok:
+            raise ConfigError(f"{path}: {where}: must {must}")
+
+    above: set[str] = set()  # inputs may only point upwards, so they cannot go in a circle
+    for name, value in paper.values.items():
+        rule(set(value.tiers) <= set(TIERS), f"values.{name}.tiers", f"hold only {', '.join(TIERS)}")
+        rule((value.tolerance is None) == (not value.tiers), f"values.{name}.tolerance",
+             "be given where tiers names a tier, and only there")  # fmt: skip
+        rule(set(value.inputs) <= above, f"values.{name}.inputs", "name values that stand above it")
+        above.add(name)
+        rule(bool(value.inputs) == (value.status == "derived"), f"values.{name}.inputs",
+             "be given for a derived value, and only for one")  # fmt: skip
+    cells = {"mini_batch", "processors", "library", "time", "top1"}
+    for index, row in enumerate(paper.table1):
+        rule(set(row.cell_status) <= cells, f"table1[{index}].cell_status", f"name cells: {', '.join(sorted(cells))}")
+    for index, claim in enumerate(paper.claims):
+        rule(claim.evidence in EVIDENCE, f"claims[{index}].evidence", f"be one of {', '.join(EVIDENCE)}")
+        rule(bool(claim.value) or claim.evidence in ("sweep", "panel", "none"), f"claims[{index}].value",
+             f"be given for evidence {claim.evidence!r}")  # fmt: skip
+        rule(bool(claim.value) != bool(claim.status), f"claims[{index}]", "give either value or status")
+        rule(not claim.value or claim.value in paper.values, f"claims[{index}].value", "name one of [values]")

@@ -1,0 +1,145 @@
+"""Which runs a tier needs, which of them are done, and the exact command of everything. Runs and prints nothing.
+
+A run counts as done when its log says so, with today's config hash and the seed asked for; nothing else is remembered.
+Imports nothing outside the standard library.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reproduce import events
+from reproduce.artefacts import ARTEFACTS, Artefact
+from reproduce.launchers.ranks import Start
+from reproduce.recipe.load import Config, load
+from reproduce.runner import launch
+from reproduce.runner.launch import ROOT
+
+CONFIGS = ROOT / "paper_configs"
+MEASURED = ROOT / "figures" / "measured"  # published logs: the best guess of how long a run takes
+# Where no published log says: the machine a tier is meant for and a training rate (images/s) assumed for it. The
+# paper's own rate stands for the paper tier. Only the expected minutes come from these.
+ASSUMED = {"quick": ("2 cores", 6000), "node": ("8 GPUs", 20_000), "paper": ("2,048 GPUs", 1_730_000)}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run: a config, named below paper_configs, with a seed."""
+
+    name: str
+    seed: int
+    config: Config
+
+    def __str__(self) -> str:
+        return f"{self.name} seed {self.seed}"
+
+    def state(self, out: Path) -> str:
+        """"done", "stale" (ended well, but under another config or seed) or "missing"."""
+        log = events.read_log(events.log_path(out, self.config.run.name, self.seed))
+        if not log.complete:
+            return "missing"
+        return "done" if (log.config.get("hash"), log.seed) == (self.config.hash, self.seed) else "stale"
+
+    def newest_update(self, out: Path) -> int | None:
+        """Updates taken in its newest checkpoint, by the name of the file."""
+        return events.newest_update(events.checkpoint_folder(out, self.config.run.name, self.seed))
+
+    def expected_seconds(self, tier: str) -> float:
+        return self.expectation(tier)[0]
+
+    def expectation(self, tier: str) -> tuple[float, str]:
+        """Seconds, and where they are from: the quickest published log of this config, as others may have shared
+        their machine; else a rate assumed."""
+        folder = events.log_path(MEASURED / tier, self.config.run.name, self.seed).parent
+        logs = [events.read_log(path) for path in sorted(folder.glob("result_*.txt"))]
+        seconds = [log.run_seconds for log in logs if log.complete and not log.interruptions]
+        if seconds:
+            return min(seconds), "published log"
+        images = self.config.schedule.epochs * self.config.data.train_images
+        return images / ASSUMED[tier][1], f"assumed: {ASSUMED[tier][1]:,} images/s"
+
+
+def jobs_of(artefacts, tier: str, seeds: int, with_optional: bool) -> list[Job]:
+    """Every run the artefacts need, shared ones once; all runs of a seed before the next seed."""
+    names = [name for a in artefacts for name in a.runs.get(tier, ())]
+    if with_optional:
+        names += [name for a in artefacts for name in a.optional.get(tier, ())]
+    configs = {name: load(CONFIGS / f"{name}.toml") for name in names}
+    return [Job(name, seed, config) for seed in range(1, seeds + 1) for name, config in configs.items()]
+
+
+def artefact_state(jobs: list[Job], out: Path) -> str:
+    """What its runs are, taken together; "done" for one that needs none."""
+    if not jobs:
+        return "done"
+    states = [job.state(out) for job in jobs]
+    if len(set(states)) == 1:
+        return states[0]
+    if "done" in states:
+        return f"partial ({states.count('done')} of {len(states)} runs done)"
+    return "stale"
+
+
+def benchmark_state(path: Path) -> str:
+    """"done" or "missing", by the file a benchmark writes when it has ended well."""
+    try:
+        return "done" if json.loads(path.read_text(encoding="utf-8"))["kind"] == "measured" else "missing"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "missing"
+
+
+class Plan:
+    """The options, resolved: which artefacts and runs, and the exact command of everything."""
+
+    def __init__(
+        self, tier: str, only: Sequence[str] | None = None, data: Path | None = None, out: Path | None = None,
+        seeds: int = 1, processes: int | None = None, with_optional: bool = False, start: Start | None = None,
+        device: str | None = None,
+    ):  # fmt: skip
+        self.tier, self.seeds, self.with_optional = tier, seeds, with_optional
+        self.artefacts = [a for a in ARTEFACTS if tier in a.runs and (not only or a.name in only)]
+        self.out = (out or ROOT / "results" / tier).absolute()
+        self.device = device or launch.default_device(tier)
+        self.processes, self.start = processes or launch.default_processes(self.device), start
+        if tier == "quick":
+            self.data = (data.absolute() if data else ROOT / "data") / "fashion_mnist"
+        else:
+            self.data = data.absolute() if data else ROOT / "data" / "imagenet"
+        self.jobs = self.jobs_for(self.artefacts)
+
+    @property
+    def todo(self) -> list[Job]:
+        return [job for job in self.jobs if job.state(self.out) != "done"]
+
+    def jobs_for(self, artefacts) -> list[Job]:
+        return jobs_of(artefacts, self.tier, self.seeds, self.with_optional)
+
+    def state(self, artefact: Artefact) -> str:
+        if artefact.benchmark:
+            return benchmark_state(self.out / "bench" / f"{artefact.benchmark}.json")
+        return artefact_state(self.jobs_for([artefact]), self.out)
+
+    def files(self, artefact: Artefact) -> list[str]:
+        return sorted(path.name for path in self.out.glob(f"{artefact.name}.*"))
+
+    def data_command(self, python: str):
+        return [python, "-m", "reproduce.engine.data.embedded", "--out", launch.short(self.data)], {}
+
+    def train_command(self, job: Job, python: str):
+        processes = launch.fit(self.processes, job.config.batch.workers)
+        path = CONFIGS / f"{job.name}.toml"
+        every = launch.CHECKPOINT_SECONDS[self.tier]
+        return launch.train_command(path, job.seed, self.out, self.data, processes, python, every, self.start,
+                                    self.device)  # fmt: skip
+
+    def report_command(self, artefact: Artefact, python: str):
+        return [python, artefact.script, "--tier", self.tier, "--results", launch.short(self.out)], {}
+
+    def page_command(self, python: str):
+        return [python, "-m", "reproduce.report.page", "--tier", self.tier, "--results", launch.short(self.out)], {}
+
+    def report_commands(self, python: str) -> list[tuple]:
+        """What draws, each with its name: the artefacts, and the page that shows them all."""
+        return [*((a.script, self.report_command(a, python)) for a in self.artefacts),
+                ("index.html", self.page_command(python))]  # fmt: skip

@@ -1,0 +1,92 @@
+"""Does a plan's runs, one after the other: what is done is skipped, what was interrupted goes on."""
+
+import shlex
+import time
+from pathlib import Path
+
+from reproduce.errors import EXIT_PREEMPTED
+from reproduce.runner import launch
+from reproduce.runner.launch import ROOT, Foreground
+from reproduce.runner.plan import Job, Plan
+
+
+class Clock:
+    """Elapsed time, and what is left: the expected rest, corrected by how the runs so far compared with theirs."""
+
+    def __init__(self, expected_seconds: float):
+        self.began, self.left, self.seen, self.took = time.monotonic(), expected_seconds, 0.0, 0.0
+
+    def finish(self, expected_seconds: float, seconds: float) -> None:
+        self.left -= expected_seconds
+        self.seen += expected_seconds
+        self.took += seconds
+
+    def __str__(self) -> str:
+        left = self.left * (self.took / self.seen if self.seen else 1)
+        return f"{(time.monotonic() - self.began) / 60:.1f} min gone, about {left / 60:.1f} min to go"
+
+
+def prepare(plan: Plan, python: str, foreground: Foreground) -> list[str]:
+    """Lay out the embedded data if a run of the quick tier will need it; what failed, as `train_all` says it."""
+    if plan.tier != "quick" or not plan.todo:
+        return []
+    argv, env = plan.data_command(python)
+    return [failure("the embedded data set", argv, env)] if foreground.run(argv, env)[0] else []
+
+
+def train_all(plan: Plan, python: str, foreground: Foreground, inside: bool = False) -> tuple[list[str], bool]:
+    """Do the runs that are not done; what failed, as lines that say how to run it again, and whether to stop here.
+
+    `inside` a job: a run that was stopped from outside is left for the job's next start, and those after it too.
+    """
+    todo, failed = plan.todo, []
+    clock = Clock(sum(job.expected_seconds(plan.tier) for job in todo))
+    for number, job in enumerate(plan.jobs, 1):
+        label = f"[{number}/{len(plan.jobs)}] {job}"
+        if job not in todo:
+            say(f"{label}: done before")
+            continue
+        say(f"{label} ... {clock}")
+        argv, env = plan.train_command(job, python)
+        if inside:
+            say(launch.shell_text(argv, env))
+        began = time.monotonic()
+        code = train(label, job, plan.out, argv, env, foreground, inside)
+        clock.finish(job.expected_seconds(plan.tier), time.monotonic() - began)
+        if job.state(plan.out) != "done":  # the log has the last word, whatever the exit code
+            if inside and code == EXIT_PREEMPTED:
+                return failed, True
+            say(f"{label}: FAILED (exit code {code})")
+            failed.append(failure(str(job), argv, env))
+    return failed, False
+
+
+def train(
+    label: str, job: Job, out: Path, argv: list[str], env: dict[str, str], foreground: Foreground, inside: bool = False
+) -> int:
+    """Do a run and return its exit code.
+
+    When something other than us stops it, it is started again and goes on, as long as that gets it from one checkpoint
+    to another; once without, as it may have been stopped before the first. `inside` a job that was asked to stop, it is
+    not.
+    """
+    stuck = False
+    while True:
+        before = job.newest_update(out)
+        code, _ = foreground.run(argv, env)
+        reached = job.newest_update(out)
+        if job.state(out) == "done" or not launch.interrupted(code) or (stuck and reached == before):
+            return code  # done, though the exit code may say otherwise: killed when all was written
+        if inside and code == EXIT_PREEMPTED:
+            return code
+        stuck = reached == before
+        since = "from the beginning" if reached is None else f"from update {reached}"
+        say(f"{label}: interrupted (exit code {code}), going on {since}")
+
+
+def failure(what: str, argv: list[str], env: dict[str, str]) -> str:
+    return f"failed: {what}; to run it again: cd {shlex.quote(str(ROOT))} && {launch.shell_text(argv, env)}"
+
+
+def say(text: str) -> None:
+    print(text, flush=True)  # so that our lines and the runs' stay in order in a pipe

@@ -1,0 +1,1 @@
+"""What is shown to hold by trying it: killed runs, weights across hosts, network namespaces, tuned rates."""
