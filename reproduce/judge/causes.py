@@ -40,7 +40,7 @@ CAUSES = (
           "initial weights, the scaling of the input (mean and deviation are on the 0-255 scale), momentum missing in "
           "the warm-up, a gradient averaged twice", "tests/mutations.py: no momentum in warm-up"),
     Cause(("band", "misfit"), "train loss", START, "below",
-          "warm-up missing or shorter, the momentum convention (A, B or C of engine/lars/formulas.py), the rate",
+          "warm-up missing or shorter, the momentum convention (A, B or C of engine/optim/formulas.py), the rate",
           "noahgolmant/pytorch-lars 1; tests/mutations.py: convention B"),
     Cause(("band", "misfit"), "train loss", None, "below",
           "label smoothing off or by another convention, augmentation left out: both lower the loss itself",
