@@ -13,7 +13,7 @@ from tests.helpers.worker_run import MadeUpImages, build
 from tests.helpers.workers import assert_equal_to, run
 
 RULES = ("cubic:3", "size:0.05MB", "layer", "single", "ddp")
-SIXTY_FOUR = {"workers": 64, "local_batch": 4, "updates": 20}
+SIXTY_FOUR = {"workers": 64, "local_batch": 2, "updates": 6}
 
 
 def variants(processes: int) -> list[dict]:
@@ -24,10 +24,12 @@ def variants(processes: int) -> list[dict]:
 
 
 def test_sixty_four_workers_give_the_same_weights_under_every_rule(tmp_path):
-    """On 1, 2 and 4 (2 x 2) processes, after 20 updates, to 1e-5 relative per tensor in fp32."""
+    """On 1, 2 and 4 (2 x 2) processes, after six updates, to 1e-5 relative per tensor in fp32.
+
+    On two, one rule stands for all: below, they are shown to give the same bits there.
+    """
     (expected,) = run(tmp_path, 1, SIXTY_FOUR)
-    for processes, node_size in ((2, 2), (4, 2)):
-        runs = variants(processes)
+    for processes, node_size, runs in ((2, 2, variants(2)[:1]), (4, 2, variants(4))):
         found = run(tmp_path, processes, *(SIXTY_FOUR | o for o in runs), node_size=node_size)
         for options, weights in zip(runs, found, strict=True):
             assert_equal_to(expected, weights, 1e-5, (processes, options))
@@ -35,7 +37,7 @@ def test_sixty_four_workers_give_the_same_weights_under_every_rule(tmp_path):
 
 def test_without_emulated_workers_the_weights_are_those_of_plain_ddp(tmp_path):
     """Four processes of one worker each; PyTorch's reducer has its own buckets, so its sums have their own order."""
-    options = {"workers": 4, "local_batch": 16, "updates": 20}
+    options = {"workers": 4, "local_batch": 16, "updates": 10}
     ddp, *ours = run(tmp_path, 4, *(options | {"groups": rule} for rule in ("ddp", *RULES[:-1])), node_size=2)
     for rule, weights in zip(RULES, ours):
         assert_equal_to(ddp, weights, 1e-5, rule)

@@ -1,46 +1,16 @@
 """The same weights in every process without a broadcast, and the first rank that differs by name."""
 
 import json
-import socket
-import subprocess
-import sys
 
 import pytest
 
-from reproduce.engine.spawn import environment
-from tests.helpers import ROOT
-
-SCRIPT = """
-import json, os, sys
-import torch
-sys.path.insert(0, {root!r})
-from reproduce.engine.dist.comm import Comm
-from reproduce.engine.model import build_model, weights_sha256
-from reproduce.engine.dist.start import start_equal
-from reproduce.errors import UserError
-from reproduce.recipe import load as config
-comm = Comm(torch.device("cpu"))
-model = build_model(config.load({root!r} + "/paper_configs/quick/headline_b800_w20.toml"))
-seeds = {seeds}
-try:
-    about = start_equal(model, seeds[comm.rank], comm, {how!r})
-    said = [weights_sha256(model), about]
-except UserError as error:
-    said = [str(error), None]
-print(json.dumps(said))
-comm.close()
-"""
+from tests.helpers import warm
 
 
 def run(how: str, seeds: list[int]) -> list:
-    script = SCRIPT.format(root=str(ROOT), seeds=seeds, how=how)
-    with socket.socket() as reserved:  # bound until the end, as the launcher does it
-        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        reserved.bind(("127.0.0.1", 0))
-        envs = [environment(rank, len(seeds), reserved.getsockname()[1]) for rank in range(len(seeds))]
-        command = [sys.executable, "-c", script]
-        children = [subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) for env in envs]
-        return [json.loads(child.communicate(timeout=120)[0]) for child in children]
+    """Of each rank: the weights it starts from and what is told of the start, or the error and None."""
+    done = warm.run_ranks("tests.helpers.start_run", [how, json.dumps(seeds)], len(seeds), timeout=120)
+    return [json.loads(one.stdout) for one in done]
 
 
 @pytest.mark.parametrize("how", ["same_seed", "broadcast"])

@@ -15,7 +15,7 @@ import pytest
 from reproduce.engine.dist.watch import NoWatch
 from reproduce.engine.spawn import environment
 from reproduce.errors import EXIT_LOST, LostError, UserError, command
-from tests.helpers import ROOT, watch_run
+from tests.helpers import ROOT, warm, watch_run
 
 pytestmark = pytest.mark.serial
 
@@ -28,8 +28,7 @@ class Group:
     """Ranks forked from a server that has torch imported, with stderr files; whatever is left is killed at the end."""
 
     def __init__(self, folder: Path, *behaviours: str, timeout: float = TIMEOUT):
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["torch", "torch.distributed", "tests.helpers.watch_run"])
+        context = warm.context()
         self.errors = [folder / f"stderr_{rank}" for rank in range(len(behaviours))]
         port = free_port()
         self.members = []

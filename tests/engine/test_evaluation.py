@@ -2,8 +2,6 @@
 
 import itertools
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -17,7 +15,7 @@ from reproduce.engine.model import SmallResNet, weights_sha256
 from reproduce.engine.workers import WorkerBatchNorm2d, WorkerStatistics, worker_range
 from reproduce.errors import CheckpointError
 from reproduce.recipe.schema import BN_EVAL
-from tests.helpers import ROOT
+from tests.helpers import warm
 from tests.helpers.evaluation_run import UPDATES, VAL, WORKERS, Images, build, outcome
 
 MOMENTUM = 0.9
@@ -170,12 +168,9 @@ def test_two_processes_count_as_one_and_keep_every_bit(trained, tmp_path):
         table[3, 0], table[6, 1], table[5, 2] = -0.0, 1e-42, -0.0
     state, two = tmp_path / "state.pt", tmp_path / "two.pt"
     torch.save({"model": trainer.model.state_dict(), "rows": rows, "update": trainer.update}, state)
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*launcher, "-m", "tests.helpers.evaluation_run", str(state), str(two)],
-        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    for done in warm.run_ranks("tests.helpers.evaluation_run", [str(state), str(two)], 2, env):
+        assert done.returncode == 0, done.stderr[-2000:]
     outcomes = [torch.load(two, weights_only=True), outcome(Comm(torch.device("cpu")), state)]
     assert outcomes[0]["counts"] == outcomes[1]["counts"]
     for each in outcomes:

@@ -3,10 +3,10 @@
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
@@ -101,62 +101,69 @@ def images(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory, images):
-    out = tmp_path_factory.mktemp("uninterrupted")
+def whole(tmp_path_factory, images):
+    """The folder of a run that nobody interrupted."""
+    out = tmp_path_factory.mktemp("whole")
     assert finish(start(out, images, 2))[0] == 0
-    return outcome(out)
+    return out
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR1])
-def test_a_preempted_run_saves_exits_75_and_goes_on_to_the_same_log(tmp_path, images, uninterrupted, signum):
-    log = log_path(tmp_path, "small", 1)
-    child = start(tmp_path, images, 2)
-    wait_for(log, '"epoch_start", "value": null, "metadata": {"file": "reproduce/engine/train.py", "lineno": 0, "ep')
-    time.sleep(0.3)  # somewhere in the first epochs
-    child.send_signal(signum)
-    code, err = finish(child)
+@pytest.fixture(scope="module")
+def uninterrupted(whole):
+    return outcome(whole)
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory, images):
+    """The folder of a run that saved often and was asked to stop in its second epoch or later, and what it said."""
+    out = tmp_path_factory.mktemp("stopped")
+    child = start(out, images, 2, "--checkpoint-every", "0.05")
+    wait_for(log_path(out, "small", 1), '"epoch_stop"')
+    child.send_signal(signal.SIGTERM)
+    return out, *finish(child)
+
+
+@pytest.fixture
+def interrupted(tmp_path, stopped):
+    """A copy of that folder, to go on in."""
+    return shutil.copytree(stopped[0], tmp_path / "interrupted")
+
+
+def test_a_preempted_run_saves_exits_75_and_goes_on_to_the_same_log(interrupted, stopped, images, uninterrupted):
+    log = log_path(interrupted, "small", 1)
+    _, code, err = stopped
     assert code == EXIT_PREEMPTED, err
     assert err.count("run the same command again to go on") == 1 and "error" not in err and "Traceback" not in err
     assert not read_log(log).complete
-    code, err = finish(start(tmp_path, images, 2))
+    code, err = finish(start(interrupted, images, 2))
     assert code == 0, err
     assert "resumed after update" in err
-    assert outcome(tmp_path) == uninterrupted
+    assert outcome(interrupted) == uninterrupted
     found = read_log(log)
     assert found.complete and found.interruptions == 1 and len(found.epoch_seconds) == 4
 
 
-def test_resuming_with_another_number_of_processes_gives_the_same_result(tmp_path, images, uninterrupted):
+def test_resuming_with_another_number_of_processes_gives_the_same_result(interrupted, images, uninterrupted):
     """To the rounding of sums: the weights differ in their last digits, so the losses to 1e-4."""
-    child = start(tmp_path, images, 2)
-    wait_for(log_path(tmp_path, "small", 1), '"epoch_stop"')
-    child.send_signal(signal.SIGTERM)
-    assert finish(child)[0] == EXIT_PREEMPTED
-    assert finish(start(tmp_path, images, 4))[0] == 0
+    assert finish(start(interrupted, images, 1))[0] == 0
     found, expected = ([e[2]["train_loss"] for e in log if e[0] == "epoch_stop"] for log in
-                       (outcome(tmp_path), uninterrupted))  # fmt: skip
+                       (outcome(interrupted), uninterrupted))  # fmt: skip
     assert found == pytest.approx(expected, rel=1e-4) and len(found) == 4
-    environments = [e.value["world_size"] for _, e in read_events(log_path(tmp_path, "small", 1)) if e.key == RESUMED]
-    assert environments == [4]
+    events = read_events(log_path(interrupted, "small", 1))
+    assert [event.value["world_size"] for _, event in events if event.key == RESUMED] == [1]
 
 
-def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_it_used(tmp_path, images, uninterrupted):
-    child = start(tmp_path, images, 2, "--checkpoint-every", "0.05")
-    folder = tmp_path / "checkpoints" / "small" / "seed_1"
-    give_up = time.monotonic() + 90
-    while len(list(folder.glob("*.ckpt"))) < 2 and time.monotonic() < give_up:
-        time.sleep(0.02)
-    child.kill()
-    finish(child)
+def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_it_used(interrupted, images, uninterrupted):
+    folder = interrupted / "checkpoints" / "small" / "seed_1"
     older, newest = sorted(folder.glob("*.ckpt"))[-2:]
     data = bytearray(newest.read_bytes())
     data[len(data) // 2] ^= 1
     newest.write_bytes(data)
-    code, err = finish(start(tmp_path, images, 2))
+    code, err = finish(start(interrupted, images, 2))
     assert code == 0, err
     assert f"{newest}: checksum differs; {older.name} is used instead" in err
     assert f"resumed after update {int(older.stem.split('_')[1])}" in err
-    assert outcome(tmp_path) == uninterrupted
+    assert outcome(interrupted) == uninterrupted
 
 
 def test_corrupt_images_are_counted_once_however_often_a_run_is_interrupted(tmp_path):
@@ -191,22 +198,18 @@ def test_a_full_disk_keeps_the_old_checkpoint_and_stops_in_one_line(tmp_path, im
     assert list((tmp_path / "checkpoints" / "small" / "seed_1").iterdir()) == []
 
 
-def test_a_changed_recipe_starts_anew_and_says_so(tmp_path, images):
-    child = start(tmp_path, images, 1)
-    wait_for(log_path(tmp_path, "small", 1), '"epoch_stop"')
-    child.send_signal(signal.SIGTERM)
-    assert finish(child)[0] == EXIT_PREEMPTED
-    code, err = finish(start(tmp_path, images, 1, "--set", "schedule.peak_lr=0.04"))
+def test_a_changed_recipe_starts_from_its_beginning_and_says_so(interrupted, images):
+    code, err = finish(start(interrupted, images, 1, "--set", "schedule.peak_lr=0.04"))
     assert code == 0 and "the run begins anew" in err
-    assert read_log(log_path(tmp_path, "small", 1)).interruptions == 0
+    assert read_log(log_path(interrupted, "small", 1)).interruptions == 0
 
 
-def test_a_complete_run_is_run_again_from_the_beginning(tmp_path, images, uninterrupted):
-    for _ in range(2):
-        code, err = finish(start(tmp_path, images, 2))
-        assert code == 0 and "resumed" not in err
-        assert outcome(tmp_path) == uninterrupted
-    (last,) = (tmp_path / "checkpoints" / "small" / "seed_1").iterdir()
+def test_a_complete_run_is_run_again_from_the_beginning(tmp_path, images, whole, uninterrupted):
+    again = shutil.copytree(whole, tmp_path / "again")
+    code, err = finish(start(again, images, 2))
+    assert code == 0 and "resumed" not in err
+    assert outcome(again) == uninterrupted
+    (last,) = (again / "checkpoints" / "small" / "seed_1").iterdir()
     state = unpack(Checkpoints(last.parent).newest()[0])
     assert (state["epoch"], state["update"]) == (4, 80) and json.dumps(state["log"])
 

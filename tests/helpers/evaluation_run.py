@@ -1,4 +1,4 @@
-"""For test_evaluation.py, which also runs it under torchrun: a given state evaluated in all four ways."""
+"""For test_evaluation.py, which also runs it as two ranks: a given state evaluated in all four ways."""
 
 import sys
 from pathlib import Path

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from reproduce.events import RESUMED, log_path, read_events
-from tests.helpers import ROOT
+from tests.helpers import ROOT, warm
 from tests.helpers.data import make_config, make_folder
 
 SLOW = {  # long enough to be interrupted: 4 epochs of 20 updates
@@ -18,15 +18,22 @@ SLOW = {  # long enough to be interrupted: 4 epochs of 20 updates
 }  # fmt: skip
 
 
-def start(out: Path, images: Path, processes: int, *arguments: str, **changes) -> subprocess.Popen:
+def start(out: Path, images: Path, processes: int, *arguments: str, **changes) -> subprocess.Popen | warm.Warm:
     make_config(out, **(SLOW | changes))
-    command = [sys.executable, "-m", "reproduce.engine.spawn", str(processes), str(out / "small.toml")]
-    command += ["--data", str(images), "--out", str(out), *arguments]
+    return begin(out, images, processes, *arguments)
+
+
+def begin(out: Path, images: Path, processes: int, *arguments: str) -> subprocess.Popen | warm.Warm:
+    """Train OUT/small.toml. One process begins warm; several are those of the engine's launcher, each from nothing."""
+    given = [str(out / "small.toml"), "--data", str(images), "--out", str(out), *arguments]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    if processes == 1:
+        return warm.Warm("reproduce.engine.train", given, env)
+    command = [sys.executable, "-m", "reproduce.engine.spawn", str(processes), *given]
     return subprocess.Popen(command, env=env, cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
 
-def finish(child: subprocess.Popen) -> tuple[int, str]:
+def finish(child: subprocess.Popen | warm.Warm) -> tuple[int, str]:
     try:
         _, err = child.communicate(timeout=120)
     finally:
@@ -55,11 +62,9 @@ TINY = {
 }  # fmt: skip
 
 
-def train(tmp_path, processes=1, arguments=(), data=None, **changes) -> subprocess.CompletedProcess:
-    """Train a tiny config on 24 JPEGs in `processes` processes, as the runner would start it."""
-    make_config(tmp_path, **{**TINY, **changes})
-    data = data or make_folder(tmp_path / "images")
-    how = ["reproduce.engine.train"] if processes == 1 else ["reproduce.engine.spawn", str(processes)]
-    command = [sys.executable, "-m", *how, str(tmp_path / "small.toml"), "--data", str(data), "--out", str(tmp_path)]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.run([*command, *arguments], env=env, cwd=ROOT, capture_output=True, text=True, timeout=120)
+def train(tmp_path, processes=1, data=None, **changes) -> subprocess.CompletedProcess:
+    """Train a tiny config on 24 JPEGs in `processes` processes."""
+    make_config(tmp_path, **(TINY | changes))
+    child = begin(tmp_path, data or make_folder(tmp_path / "images"), processes)
+    code, err = finish(child)
+    return subprocess.CompletedProcess(child.args, code, stderr=err)

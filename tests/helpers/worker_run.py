@@ -1,4 +1,4 @@
-"""Run by tests under torchrun: a few updates of many workers on made-up images; rank 0 saves the weights.
+"""Run by tests as the ranks of one run: a few updates of many workers on made-up images; rank 0 saves the weights.
 
 python -m tests.helpers.worker_run OUT.npz '[{"groups": "layer"}, ...]' trains once per set of options, one after
 another in the same processes; see `Options`. The arrays in OUT.npz are named INDEX/TENSOR.
@@ -102,6 +102,6 @@ def main(out: str, runs: str) -> None:
 
 
 if __name__ == "__main__":
-    # torchrun counts all processes of this machine as one node
+    # all processes of this machine count as one node unless a test says otherwise
     os.environ["LOCAL_WORLD_SIZE"] = os.environ.get("NODE_SIZE", os.environ["LOCAL_WORLD_SIZE"])
     main(*sys.argv[1:])

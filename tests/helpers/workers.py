@@ -2,22 +2,18 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import numpy as np
 
-from tests.helpers import ROOT
+from tests.helpers import warm
 
 
 def run(tmp_path, processes: int, *options: dict, node_size: int | None = None) -> list[dict[str, np.ndarray]]:
     """The weights after each of several trainings, one after the other in the same processes."""
     out = tmp_path / f"weights_{processes}_{node_size}.npz"
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    command = [sys.executable, *launcher, "-m", "tests.helpers.worker_run", str(out), json.dumps(options)]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "NODE_SIZE": str(node_size or processes)}
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
+    for done in warm.run_ranks("tests.helpers.worker_run", [str(out), json.dumps(options)], processes, env):
+        assert done.returncode == 0, done.stderr[-2000:]
     found: list[dict] = [{} for _ in options]
     for name, value in np.load(out).items():
         index, _, tensor = name.partition("/")

@@ -155,7 +155,8 @@ def test_back_end_reference_and_numpy_agree_on_a_small_network_over_50_steps(nam
         assert relative(lars.momentum_sign * lars.momenta[i].numpy(), slow_v[i].numpy()) < 1e-5, (name, p.shape)
 
 
-def test_back_ends_reference_and_numpy_agree_on_the_161_tensors_over_50_steps(apex):
+def test_back_ends_reference_and_numpy_agree_on_the_161_tensors_of_resnet50(apex):
+    """Over four steps, for what large and many tensors may change; the small network above takes fifty."""
     name, contenders = "fujitsu_mlperf06", []
     for backend in BACKENDS:
         apex(backend)
@@ -167,7 +168,7 @@ def test_back_ends_reference_and_numpy_agree_on_the_161_tensors_over_50_steps(ap
     slow_v = [torch.zeros_like(p) for p in slow]
     rng = np.random.default_rng(0)
     checked = [0, 20, 53, 54, 100, 160]  # float64 formulas on all 25.6 M elements would take minutes
-    for _ in range(50):
+    for _ in range(4):
         for i, p in enumerate(slow):  # gradients of very different sizes
             g = torch.from_numpy(rng.standard_normal(p.shape, dtype=np.float32) * np.float32(10.0 ** (i % 5 - 4)))
             if i in checked:
