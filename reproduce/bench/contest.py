@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from reproduce import table
+from reproduce import files, table
 from reproduce.errors import LogError
 
 ROLES = ("ours", "peer", "control", "floor")  # control: ours or a peer's with one thing changed, to tell its effect
@@ -100,7 +100,7 @@ class Result:
 def read(path: Path) -> Result | None:
     """The result in a file, None if there is no such file. Raises `LogError` for a file that is not one."""
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = files.read_json(path)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from reproduce import files
 from reproduce.bench import contest, peers
 from reproduce.errors import UserError
 from reproduce.runner.launch import ROOT, Foreground, Stopped
@@ -58,9 +59,7 @@ def keep(measure: Callable[[], dict], out: Path) -> int:
 
 def write(path: Path, text: str) -> None:
     """At once or not at all: a half-written result would be published."""
-    partial = path.with_suffix(".partial")
     try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
+        files.write_whole(path, text)
     except OSError as error:
         raise UserError(f"{path}: cannot write: {error.strerror}: choose another --out") from None

@@ -9,10 +9,10 @@ started there, ``[launch]``, is for `reproduce.launchers` to read.
 import dataclasses
 import difflib
 import math
-import tomllib
 import types
 from pathlib import Path
 
+from reproduce import files
 from reproduce.cluster.machine import SECTIONS, STATUSES, About, Cluster, Constant
 from reproduce.errors import ConfigError
 from reproduce.paths import CLUSTERS
@@ -150,9 +150,9 @@ def _read(path: Path, seen: tuple[Path, ...]) -> tuple[dict, dict[str, Constant]
 
 def _parse(path: Path) -> dict:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: not readable as TOML: {error}") from None
+        return files.read_toml(path)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: not readable as TOML: {files.why(error)}") from None
 
 
 def _is_number(value) -> bool:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import StrMethodFormatter
 
+from reproduce import files
 from reproduce.errors import UserError
 from reproduce.figures import plot
 
@@ -99,8 +100,7 @@ def save(figure: Figure, path: Path) -> None:
     figure.savefig(buffer, format=kind)
     plot.plt.close(figure)
     try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_bytes(buffer.getvalue())
+        files.write_whole(path, buffer.getvalue())
     except OSError as error:
         raise UserError(f"{path}: cannot write: {error.strerror}: choose another --draw") from None
     print(f"wrote {path}")

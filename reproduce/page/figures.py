@@ -5,10 +5,10 @@ Anything else is a hole that names the command which fills it.
 """
 
 import base64
-import json
 from collections.abc import Callable
 from pathlib import Path
 
+from reproduce import files
 from reproduce.artefacts import Artefact, artefact
 from reproduce.figures.series import KINDS
 from reproduce.page import html
@@ -47,7 +47,7 @@ def side_car(given: Given, piece: Artefact) -> tuple[Path, dict]:
     if folder is None:
         raise NoFigure("not drawn yet")
     try:
-        facts = json.loads((folder / f"{piece.name}.json").read_text(encoding="utf-8"))
+        facts = files.read_json(folder / f"{piece.name}.json")
         if (any(piece.runs.values()) or piece.benchmark) and facts["tier"] != given.tier:
             raise NoFigure(f"{piece.name}.json is of tier {facts['tier']}")
         for source, point in ends(facts):

@@ -11,11 +11,11 @@ import dataclasses
 import difflib
 import math
 import sys
-import tomllib
 import types
 import typing
 from pathlib import Path
 
+from reproduce import files
 from reproduce.errors import ConfigError, command
 from reproduce.recipe.rules import check
 from reproduce.recipe.schema import RECIPE, SECTIONS, SOURCES, Config, Source
@@ -42,13 +42,13 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict:
     if path.resolve() in seen:
         raise ConfigError(f"{path}: 'extends' goes in a circle: remove one of the links")
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = files.read_toml(path)
     except FileNotFoundError:
         known = sorted(p.name for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
         hint = difflib.get_close_matches(path.name, known, 1)
         raise ConfigError(f"{path}: no such config file" + (f": did you mean {hint[0]}?" if hint else "")) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: not readable as TOML: {error}") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: not readable as TOML: {files.why(error)}") from None
     base = raw.pop("extends", None)
     if base is not None and not isinstance(base, str):
         raise ConfigError(f"{path}: extends = {base!r}: must be a file name relative to this file")
@@ -93,8 +93,8 @@ def _override(table: dict, text: str, path: str) -> None:
     if key not in fields:
         raise ConfigError(f"--set {text}: unknown key{_nearest(key, fields)}")
     try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+        parsed = files.parse_toml(f"value = {value}")["value"]
+    except ValueError:
         raise ConfigError(f"--set {text}: {value!r} is not a TOML value: put strings in double quotes") from None
     table.setdefault(section, {})[key] = (parsed, Source("override", f"--set {name.strip()}"))
 

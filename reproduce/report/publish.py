@@ -11,13 +11,13 @@ import argparse
 import contextlib
 import importlib
 import io
-import json
 import os
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 
+from reproduce import files
 from reproduce.artefacts import ARTEFACTS, TIERS, Artefact
 from reproduce.errors import UserError, command
 from reproduce.paths import DOCUMENT, FIGURES
@@ -46,7 +46,7 @@ def publish(tier: str, results: Path, figures: Path, document: Path, dry_run: bo
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
         draw(tier, staged / tier, Path(beside) / "modelled", figures / "modelled")
-        text = claims.renew(document.read_text(encoding="utf-8"), staged)  # before anything moves: it may be refused
+        text = claims.renew(files.read_text(document), staged)  # before anything moves: it may be refused
         return move(Path(beside), figures, dry_run) + write(document, text, dry_run)
 
 
@@ -98,7 +98,7 @@ def benchmarks(tier: str, results: Path) -> list[Path]:
 
 def objections_to_benchmark(path: Path) -> list[str]:
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
+        about = files.read_json(path)
         if about["kind"] != "measured" or not all(key in about for key in MACHINE):
             raise ValueError("not a measurement that says what it was made on")
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -138,7 +138,7 @@ def draw(tier: str, staged: Path, modelled: Path, published: Path) -> None:
 
 def _has_measured(folder: Path, piece: Artefact) -> bool:
     try:
-        series = json.loads((folder / f"{piece.name}.json").read_text(encoding="utf-8")).get("series", ())
+        series = files.read_json(folder / f"{piece.name}.json").get("series", ())
     except (OSError, ValueError):
         return False
     return any(one.get("kind") == "measured" for one in series)
@@ -164,12 +164,11 @@ def move(beside: Path, figures: Path, dry_run: bool) -> list[str]:
 
 def write(document: Path, text: str, dry_run: bool) -> list[str]:
     """Give the document its new text; the lines that changed."""
-    old = document.read_text(encoding="utf-8")
+    old = files.read_text(document)
     if text == old:
         return []
     if not dry_run:
-        with tempfile.TemporaryDirectory(dir=document.parent, prefix=".publish-") as beside:
-            os.replace(output.write(Path(beside), document.name, text), document)
+        output.write(document.parent, document.name, text)
     before = set(old.splitlines())
     return [f"renewed {document.name}", *(f"  {line}" for line in text.splitlines() if line not in before)]
 

@@ -1,12 +1,12 @@
 """What the scripts share: the command line, the folders they read and write, and how they say what is missing."""
 
 import argparse
-import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from reproduce import files
 from reproduce.artefacts import TIERS, artefact
 from reproduce.errors import UserError
 from reproduce.paths import ROOT
@@ -59,18 +59,16 @@ def data_sets(measurements: Iterable[Measurement]) -> str:
 
 
 def write(out: Path, name: str, content: str | bytes) -> Path:
-    """Write a file of text or bytes. Raises `UserError` if the folder is not writable."""
+    """Write a file of text or bytes, whole or not at all. Raises `UserError` if that cannot be."""
     path = Path(out) / name
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
+        return files.write_whole(path, content)
     except OSError as error:
         raise UserError(f"{path}: cannot write: {error.strerror}: choose another --out") from None
-    return path
 
 
 def to_json(value: dict) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    return files.to_json(value)
 
 
 def announce(paths: Iterable[Path], measurements: Iterable[Measurement]) -> None:

@@ -3,12 +3,12 @@
 import dataclasses
 import difflib
 import functools
-import tomllib
 import types
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from reproduce import files
 from reproduce.artefacts import TIERS
 from reproduce.errors import ConfigError
 from reproduce.paths import CONFIGS
@@ -127,9 +127,9 @@ class Paper:
 def load(path: Path = PATH) -> Paper:
     """Read the file. Raises `ConfigError` on an unknown or missing key, a wrong type or an unknown status."""
     try:
-        raw = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: not readable as TOML: {error}") from None
+        raw = files.read_toml(path)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: not readable as TOML: {files.why(error)}") from None
     sections = [section.name for section in dataclasses.fields(Paper)]
     _keys(str(path), raw, sections, sections)
     values = {name: _build(Value, entry, f"{path}: values.{name}") for name, entry in _table(path, raw, "values")}

@@ -1,10 +1,10 @@
 """Latency and bandwidth between two hosts, as `reproduce.bench.pingpong` measured them."""
 
-import json
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
+from reproduce import files
 from reproduce.errors import LogError
 
 FILE = "bench/pingpong.json"  # below a results folder
@@ -29,7 +29,7 @@ def read(results: Path) -> list[Link] | None:
     """The links below a results folder, None if not measured. Raises `LogError` for a file that is not one of ours."""
     path = Path(results) / FILE
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = files.read_json(path)
         if (facts["benchmark"], facts["kind"]) != ("pingpong", "measured"):
             raise ValueError("not a measurement of this benchmark")
         return [as_link(facts["sizes"], one) for one in facts["rates"]]

@@ -5,6 +5,7 @@ import statistics
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from reproduce import files
 from reproduce.errors import LogError
 
 FILE = "bench/comm.json"  # below a results folder
@@ -112,7 +113,7 @@ def read(results: Path) -> Result | None:
     """The result below a results folder, None if there is none. Raises `LogError` for a file that is not one."""
     path = Path(results) / FILE
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = files.read_json(path)
         if (facts.pop("benchmark"), facts.pop("kind")) != ("comm", "measured"):
             raise ValueError("not a measurement of this benchmark")
         return Result({key: facts[key] for key in facts if key != "rates"}, tuple(map(_network, facts["rates"])))

@@ -4,12 +4,11 @@ A run counts as done when its log says so, with today's config hash and the seed
 Imports nothing outside the standard library.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reproduce import events
+from reproduce import events, files
 from reproduce.artefacts import ARTEFACTS, Artefact
 from reproduce.launchers.ranks import Start
 from reproduce.recipe.load import Config, load
@@ -84,7 +83,7 @@ def artefact_state(jobs: list[Job], out: Path) -> str:
 def benchmark_state(path: Path) -> str:
     """"done" or "missing", by the file a benchmark writes when it has ended well."""
     try:
-        return "done" if json.loads(path.read_text(encoding="utf-8"))["kind"] == "measured" else "missing"
+        return "done" if files.read_json(path)["kind"] == "measured" else "missing"
     except (OSError, ValueError, KeyError, TypeError):
         return "missing"
 

@@ -1,12 +1,11 @@
 """Hands a plan's jobs in, remembers their numbers, and waits for them if asked."""
 
-import json
-import os
 import shlex
 import subprocess
 import time
 from pathlib import Path
 
+from reproduce import files
 from reproduce.errors import UserError
 from reproduce.launchers.scheduler import SCHEDULERS, Scheduler
 from reproduce.runner.jobs import REPORT, ClusterJob
@@ -32,7 +31,7 @@ def submit(found: list[ClusterJob], context: Context) -> dict[str, str]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
-            (folder / f"{name}.sh").write_text(text, encoding="utf-8")
+            files.write_whole(folder / f"{name}.sh", text)
             for suffix in ("exit", "attempts"):
                 (folder / f"{name}.{suffix}").unlink(missing_ok=True)
     except OSError as error:
@@ -77,17 +76,15 @@ def known(number: str, scheduler: Scheduler) -> bool:
 def remembered(folder: Path, launcher: str) -> dict[str, str]:
     """Numbers by name of the jobs handed in before by the same launcher."""
     try:
-        told = json.loads((folder / SUBMITTED).read_text(encoding="utf-8"))
+        told = files.read_json(folder / SUBMITTED)
         return dict(told["jobs"]) if told["launcher"] == launcher else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 
 def _remember(folder: Path, launcher: str, numbers: dict[str, str]) -> None:
-    text = json.dumps({"launcher": launcher, "jobs": numbers}, indent=2) + "\n"
-    new = folder / f"{SUBMITTED}.new"
-    new.write_text(text, encoding="utf-8")
-    os.replace(new, folder / SUBMITTED)
+    text = files.to_json({"launcher": launcher, "jobs": numbers})
+    files.write_whole(folder / SUBMITTED, text)
 
 
 def wait(numbers: dict[str, str], context: Context, say) -> bool:
@@ -113,6 +110,6 @@ def wait(numbers: dict[str, str], context: Context, say) -> bool:
 
 def _exit_code(path: Path) -> int | None:
     try:
-        return int(path.read_text(encoding="utf-8"))
+        return int(files.read_text(path))
     except (OSError, ValueError):
         return None

@@ -1,10 +1,9 @@
 """The findings as a table for people, and as a report for programs."""
 
-import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from reproduce import files
 from reproduce.engine.preflight.findings import Finding
 from reproduce.errors import ConfigError
 
@@ -44,10 +43,7 @@ def spans(ranks) -> str:
 
 def write_report(path: Path, content: dict) -> None:
     """At once or not at all. Raises `ConfigError`."""
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        os.replace(partial, path)
+        files.write_whole(path, files.to_json(content, indent=1))
     except OSError as error:
         raise ConfigError(f"--report {path}: cannot write: {error.strerror}: choose another file") from None
