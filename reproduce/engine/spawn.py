@@ -9,12 +9,14 @@ signal to, and leaves them behind when it is killed itself. Imports nothing outs
 
 import ctypes
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
 
+from reproduce import environ
 from reproduce.errors import EXIT_LOST, EXIT_PREEMPTED, EXIT_USER_ERROR, UserError, command
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
@@ -31,7 +33,7 @@ PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 @command
 def main(argv=None) -> int:
     argv = sys.argv[1:] if argv is None else argv
-    if not argv or not argv[0].isdigit() or int(argv[0]) < 1:
+    if not argv or not re.fullmatch("[1-9][0-9]{0,5}", argv[0]):
         raise UserError("usage: python -m reproduce.engine.spawn PROCESSES [-m MODULE] CONFIG [OPTIONS of it]")
     module, rest = (argv[2], argv[3:]) if argv[1:2] == ["-m"] and len(argv) > 2 else (TRAIN, argv[1:])
     return launch([sys.executable, "-u", "-m", module, *rest], int(argv[0]))
@@ -66,10 +68,11 @@ def launch(argv: list[str], processes: int) -> int:
 
 
 def environment(rank: int, processes: int, port: int) -> dict[str, str]:
-    """What `torch.distributed` reads, as torchrun sets it."""
+    """What `torch.distributed` reads, as torchrun sets it; nothing of a torchrun that this was started by."""
     size = {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1"}
-    threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
-    return {**os.environ, **threads, **size, "RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_PORT": str(port)}
+    threads = {"OMP_NUM_THREADS": str(environ.omp_threads() or 1)}
+    place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "MASTER_PORT": str(port)}
+    return {**environ.without("TORCHELASTIC_"), **threads, **size, **place}
 
 
 class Ranks:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from reproduce import environ
 from reproduce.engine.checkpoint import Checkpoints, unpack
 from reproduce.engine.data.loader import Loader, open_loader
 from reproduce.engine.device import pick_device
@@ -30,10 +31,22 @@ from reproduce.engine.optim import BACKENDS
 from reproduce.engine.progress import Tick
 from reproduce.engine.record import Record, Snapshot
 from reproduce.engine.trainer import Trainer
-from reproduce.errors import ConfigError, DataError, LostError, Preempted, TrainingError, UserError, command, say
+from reproduce.errors import (
+    ConfigError,
+    DataError,
+    LostError,
+    NetworkError,
+    Preempted,
+    TrainingError,
+    UserError,
+    command,
+    say,
+)
 from reproduce.events import ENVIRONMENT, RESULT, RESUMED, Event, checkpoint_folder, end, point, start
 from reproduce.recipe import load as configs
 from reproduce.recipe.load import Config
+
+LONGEST = 10_000_000  # seconds, four months
 
 
 def train(
@@ -165,7 +178,7 @@ def main(argv=None) -> None:
         # others before they repeat it; an error of one process alone is still said, a little later. What killed
         # another process the launcher knows better than any of them.
         first, preempted = rank == "0", isinstance(error, Preempted)
-        if isinstance(error, LostError) or not (first or preempted):
+        if isinstance(error, LostError | NetworkError) or not (first or preempted):
             time.sleep(5.0)
         if first or not preempted:
             say(error)
@@ -174,8 +187,9 @@ def main(argv=None) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """One process of a run, with its sinks; raises `UserError`."""
-    if args.keep < 1 or args.checkpoint_every < 0 or args.timeout <= 0:
-        raise ConfigError("--keep must be at least 1, --checkpoint-every at least 0 and --timeout above 0")
+    if args.keep < 1 or not 0 <= args.checkpoint_every <= LONGEST or not 0 < args.timeout <= LONGEST:
+        raise ConfigError(f"--keep must be at least 1, --checkpoint-every from 0 to {LONGEST:,} seconds and --timeout "
+                          f"above 0 and at most {LONGEST:,} seconds")  # fmt: skip
     config = configs.load(args.config, args.set)
     execution = Execution(args.lars, args.batch_norm, args.cuda_graph)
     place = dist_env.adopt()
@@ -184,7 +198,7 @@ def run(args: argparse.Namespace) -> None:
     started = {"launcher": place.launcher, "binding": bind(place.local_rank)}  # rank 0's: its log is the run's
     comm = Comm(pick_device(args.device), config.communication.allreduce, args.timeout)
     if comm.device.type == "cpu":
-        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))
+        torch.set_num_threads(environ.omp_threads() or 1)
         torch.set_flush_denormal(True)  # momenta of silent channels decay into denormals, 50x slower on CPUs
     else:
         torch.backends.cudnn.benchmark = True  # sizes stay the same for a whole phase of the local batch

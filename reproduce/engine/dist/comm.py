@@ -5,14 +5,16 @@ Weights are never broadcast in a normal run: every process makes the same ones f
 
 import contextlib
 import datetime
-import os
 from collections.abc import Iterator
 
 import torch
 import torch.distributed as dist
 
+from reproduce import environ
+from reproduce.engine.device import check_own
+from reproduce.engine.dist import rendezvous
 from reproduce.engine.dist.watch import NoWatch, Watch
-from reproduce.errors import ConfigError, LostError
+from reproduce.errors import ConfigError, LostError, NetworkError
 
 # renamed in torch 2.14; the old name warns there
 all_gather_into = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
@@ -30,9 +32,10 @@ class Comm:
     """
 
     def __init__(self, device: torch.device, allreduce: str = "flat", timeout: float = 300.0):
-        self.rank = int(os.environ.get("RANK", 0))
-        self.world_size = int(os.environ.get("WORLD_SIZE", 1))
-        self.node_size = min(int(os.environ.get("LOCAL_WORLD_SIZE", 1)), self.world_size)
+        self.rank = environ.whole_number("RANK") or 0
+        self.world_size = environ.whole_number("WORLD_SIZE") or 1
+        self.node_size = min(environ.whole_number("LOCAL_WORLD_SIZE") or 1, self.world_size)
+        self._met = False  # whether all processes have exchanged something
         self.device = device
         self.two_stage = allreduce == "two_stage"
         self.watch: NoWatch | Watch = NoWatch()
@@ -45,8 +48,9 @@ class Comm:
             )
         limit = datetime.timedelta(seconds=timeout)
         backend = "nccl" if device.type == "cuda" else "gloo"
+        store = rendezvous.meet(self.rank, self.world_size, self.node_size == self.world_size, timeout)
+        check_own(store, device, self.rank, environ.whole_number("LOCAL_RANK") or 0)
         with self.others("the start of all processes"):
-            store, _, _ = next(dist.rendezvous("env://", timeout=limit))
             dist.init_process_group(
                 backend, store=store, rank=self.rank, world_size=self.world_size, timeout=2 * limit
             )
@@ -63,14 +67,22 @@ class Comm:
 
     @contextlib.contextmanager
     def others(self, what: str) -> Iterator[None]:
-        """Around everything that waits for other processes; `what` is the same in all. Raises `LostError`."""
+        """Around everything that waits for other processes; `what` is the same in all.
+
+        Raises `LostError`; `NetworkError` as long as nothing has been exchanged yet.
+        """
         try:
             with self.watch.waiting(what):
                 yield
+            self._met = isinstance(self.watch, Watch)
         except RuntimeError as error:
             if self.world_size == 1:
                 raise
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = rendezvous.first_line(error)
+            if not self._met:
+                raise NetworkError(f"rank {self.rank} met the others, but {what} failed ({reason}): see what they say, "
+                                   "and which network interface gloo or NCCL takes (GLOO_SOCKET_IFNAME, "
+                                   "NCCL_SOCKET_IFNAME)") from error  # fmt: skip
             raise LostError(
                 f"rank {self.rank} lost another process while it waited for {what} ({reason}): run the same command "
                 "again to go on from the last checkpoint"

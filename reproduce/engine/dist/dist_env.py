@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from reproduce.engine.dist.hostlist import HostListError, expand, tasks_per_node
+from reproduce.environ import whole_number
 from reproduce.errors import ConfigError
 
 TORCH = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
@@ -192,12 +193,8 @@ def _tasks(environ: Mapping[str, str]) -> tuple[str, list[int]] | None:
 
 
 def _said(environ: Mapping[str, str], name: str) -> Said | None:
-    text = environ.get(name, "")
-    if not text:
-        return None
-    if not (text.isascii() and text.isdigit()):
-        raise ConfigError(f"{name} = {text!r}: must be a whole number: set it right, or unset it")
-    return Said(name, int(text))
+    value = whole_number(name, environ)
+    return None if value is None else Said(name, value)
 
 
 # ---- one place of them ----------------------------------------------------------------------------------------------

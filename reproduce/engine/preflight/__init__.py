@@ -5,8 +5,3 @@
 rank 0 judges the facts of all (``judge``) into a table (``table``). Ranks talk through a store of keys and values
 (``board``), not by collectives: a broken network library must still give a table.
 """
-
-import os
-
-# Losing the store is ours to say, in one line; PyTorch's logs add stacks of C++ to it. Read when torch is loaded.
-os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")

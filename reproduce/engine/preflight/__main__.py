@@ -12,9 +12,10 @@ import sys
 import time
 from pathlib import Path
 
+from reproduce.engine.deadline import within
 from reproduce.engine.dist import dist_env
 from reproduce.engine.preflight import clocks, judge_nodes, links
-from reproduce.engine.preflight.board import Board, Place, last_resort, within
+from reproduce.engine.preflight.board import Board, Place, last_resort
 from reproduce.engine.preflight.facts import gather, limits
 from reproduce.engine.preflight.findings import FILES_PER_RANK, Finding, Rules, as_rules
 from reproduce.engine.preflight.judge import Told, judge

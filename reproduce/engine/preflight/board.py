@@ -13,6 +13,7 @@ from datetime import timedelta
 
 from torch.distributed import PrefixStore, Store, TCPStore
 
+from reproduce.engine.dist import rendezvous
 from reproduce.errors import EXIT_USER_ERROR, ConfigError, NetworkError
 
 POLL_SECONDS = 0.05
@@ -76,14 +77,20 @@ class Board:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         # torchrun's agent keeps a store at the same port already
         agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-        limit = timedelta(seconds=seconds)
+        limit, keeps = timedelta(seconds=seconds), place.rank == 0 and not agent
         try:
+            address, port, listening = place.address, place.port, None
+            if place.local_world_size == place.world_size:
+                address = rendezvous.LOOPBACK
+            if keeps:
+                server = rendezvous.listening(address, port)
+                port, listening = server.getsockname()[1], server.detach()
             store = TCPStore(
-                place.address, place.port, None, is_master=place.rank == 0 and not agent, timeout=limit,
-                wait_for_workers=False, multi_tenant=True,
+                address, port, None, is_master=keeps, timeout=limit, wait_for_workers=False, multi_tenant=not keeps,
+                master_listen_fd=listening,
             )  # fmt: skip
-        except RuntimeError as error:
-            reason = str(error).splitlines()[0].rstrip(".")
+        except (RuntimeError, OSError) as error:
+            reason = rendezvous.first_line(error)
             raise NetworkError(
                 f"rank {place.rank} on {socket.gethostname()} cannot reach rank 0 at {place.address}:{place.port} "
                 f"within {seconds:g} s ({reason}): look at the node of rank 0 and at MASTER_ADDR"
@@ -157,30 +164,6 @@ class Board:
                 f"rank {self.place.rank} on {socket.gethostname()} has lost rank 0 at {self.place.address} ({reason}): "
                 "look at what rank 0 says, and at its node"
             ) from None
-
-
-def within(seconds: float, function: Callable, *arguments):
-    """`function(*arguments)`, in a thread that is left behind if it takes longer: then raises TimeoutError.
-
-    For what may hang for good, such as a file system or a collective library; the process then ends by `os._exit`.
-    """
-    found: list = []
-
-    def call():
-        try:
-            found.append((function(*arguments), None))
-        except BaseException as error:
-            found.append((None, error))
-
-    thread = threading.Thread(target=call, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if not found:
-        raise TimeoutError(f"not done after {seconds:g} s")
-    value, error = found[0]
-    if error is not None:
-        raise error
-    return value
 
 
 def last_resort(place: Place, seconds: float) -> None:

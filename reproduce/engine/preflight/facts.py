@@ -18,8 +18,9 @@ from pathlib import Path
 import reproduce
 from reproduce import revision
 from reproduce.engine.data import folders
+from reproduce.engine.deadline import within
 from reproduce.engine.preflight import gpus
-from reproduce.engine.preflight.board import Place, within
+from reproduce.engine.preflight.board import Place
 from reproduce.errors import DataError
 from reproduce.recipe.load import Config
 

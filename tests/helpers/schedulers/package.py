@@ -35,7 +35,7 @@ class Package:
 
     def command(self, out: Path, *options: str) -> list[str]:
         """run_all.sh for the tiny run."""
-        tiny = ["--tier", "node", "--only", "table1", "--data", str(self.data), "--out", str(out)]
+        tiny = ["--tier", "node", "--device", "cpu", "--only", "table1", "--data", str(self.data), "--out", str(out)]
         return ["bash", str(self.root / "reproduce" / "run_all.sh"), *tiny, *options]
 
 
