@@ -8,6 +8,7 @@ Success is an event written last: a log without ``run_stop`` with status "succes
 and gives no number to anyone. Imports neither torch nor NumPy.
 """
 
+import itertools
 import json
 import math
 import os
@@ -50,16 +51,17 @@ def point(key: str, value=None, **metadata) -> Event:
 class LogWriter:
     """Writes events to `path`, flushed one by one, after the text `before` of a run that goes on.
 
-    An interrupted earlier attempt at the same path is kept beside it with the suffix ``.incomplete``: nothing already
-    written is lost. Raises `LogError` when the folder cannot be written or the disk is full.
+    An earlier attempt at the same path is kept beside it with the suffix ``.incomplete``, the next ``.incomplete.2``
+    and so on, unless `before` begins with all of it: nothing already written is lost. Raises `LogError` when the folder
+    cannot be written or the disk is full.
     """
 
     def __init__(self, path: Path, before: str = ""):
         self.path = Path(path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            if self.path.exists():
-                os.replace(self.path, self.path.with_suffix(".incomplete"))
+            if self.path.exists() and not before.startswith(self.text()):
+                os.replace(self.path, _free(self.path.with_suffix(".incomplete")))
             self._file = open(self.path, "w", encoding="utf-8")
             self._file.write(before)
             self._file.flush()
@@ -83,10 +85,16 @@ class LogWriter:
 
     def text(self) -> str:
         """All that has been written so far."""
-        return self.path.read_text(encoding="utf-8")
+        return self.path.read_text(encoding="utf-8", errors="replace")
 
     def close(self) -> None:
         self._file.close()
+
+
+def _free(path: Path) -> Path:
+    """`path`, or with the first number that makes it a name nobody has taken."""
+    numbered = (path.with_name(f"{path.name}.{number}") for number in itertools.count(2))
+    return next(candidate for candidate in itertools.chain([path], numbered) if not os.path.lexists(candidate))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from reproduce.engine.checkpoint import Checkpoints, unpack
 from reproduce.engine.progress import Progress, Tick
 from reproduce.events import Event, LogWriter, log_path, read_log
+from reproduce.locks import Lock
 from reproduce.recipe.load import Config
 
 
@@ -21,7 +22,8 @@ class Snapshot:
 class Record:
     """The sink of a run's events, ticks and snapshots.
 
-    A checkpoint holds the log up to its own point, so a resumed run has one log without gaps or repetitions.
+    A checkpoint holds the log up to its own point, so a resumed run has one log without gaps or repetitions. Making one
+    raises `UserError` while another process writes the same run to the same folder.
     """
 
     def __init__(self, config: Config, seed: int, out: Path, checkpoints: Checkpoints):
@@ -29,6 +31,8 @@ class Record:
         self._path = log_path(out, config.run.name, seed)
         self._progress = Progress(f"{config.run.name} #{seed}")
         self._log: LogWriter | None = None
+        self._lock = Lock(checkpoints.folder.with_suffix(".lock"), f"a run of {config.run.name}, seed {seed},")
+        self._lock.take()
 
     def resume(self) -> bytes | None:
         """The newest intact checkpoint of this very run; None if it is complete already or has none.
@@ -69,3 +73,7 @@ class Record:
         if isinstance(item, Event):
             self._log(item)
         self._progress(item)
+
+    def close(self) -> None:
+        """Let others write to the folder."""
+        self._lock.free()

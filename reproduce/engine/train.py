@@ -32,6 +32,7 @@ from reproduce.engine.progress import Tick
 from reproduce.engine.record import Record, Snapshot
 from reproduce.engine.trainer import Trainer
 from reproduce.errors import (
+    CheckpointError,
     ConfigError,
     DataError,
     LostError,
@@ -76,7 +77,8 @@ def train(
         yield start("run_start")
     try:
         loader = open_loader(config, data, seed, trainer.workers, comm.rank, comm.world_size, comm.device, backend)
-        environment = describe(config, comm, precision, loader.backend)
+        check_data(loader.identity, resume, comm, data)
+        environment = describe(config, comm, precision, loader.backend) | {"data_sha256": loader.identity}
         environment |= {"startup": trainer.startup, "gradient_groups": trainer.gradients.table()}
         environment |= {"execution": trainer.execution.facts() | {"lars": trainer.optimizer.name}} | (started or {})
         if resume:
@@ -99,7 +101,7 @@ def train(
     result = {"updates": trainer.update, "weights_sha256": weights_sha256(trainer.model), "skipped": sum(map(len, bad))}
     yield Event(RESULT, result, at=stopped)
     yield Event("run_stop", None, {"status": "success"}, "INTERVAL_END", at=stopped)
-    yield _snapshot(trainer, bad)
+    yield _snapshot(trainer, loader, bad)
     trainer.gradients.close()
 
 
@@ -111,7 +113,7 @@ def _epoch(trainer: Trainer, loader: Loader, resumed: bool) -> Iterator[Event | 
     for tick in trainer.train_epoch(loader):
         yield tick
         if trainer.stop_due or trainer.save_due:
-            yield _snapshot(trainer, _bad(trainer, loader))
+            yield _snapshot(trainer, loader, _bad(trainer, loader))
         if trainer.stop_due:
             # mpirun and srun may kill what is left soon after the first has gone: not while rank 0 writes
             trainer.comm.synchronise()
@@ -141,9 +143,20 @@ def _bad(trainer: Trainer, loader: Loader) -> list[list[int]]:
     return [trainer.comm.union(bad) for bad in loader.bad]
 
 
-def _snapshot(trainer: Trainer, bad: list[list[int]]) -> Snapshot:
+def _snapshot(trainer: Trainer, loader: Loader, bad: list[list[int]]) -> Snapshot:
     state = trainer.state()
-    return Snapshot(state | {"bad": bad} if state else None, trainer.update)
+    return Snapshot(state | {"bad": bad, "data": loader.identity} if state else None, trainer.update)
+
+
+def check_data(identity: str, resume: dict | None, comm: Comm, data: Path) -> None:
+    """Raise unless this run's data is what its checkpoint was trained on, and the same in all processes."""
+    before = resume.get("data", identity) if resume else identity  # None was kept by earlier versions
+    if before != identity:
+        raise CheckpointError(f"{data}: its files or their labels differ from those the checkpoint was trained on: "
+                              "give the data of the first call, or add --restart")  # fmt: skip
+    rank = comm.first_to_differ(identity.encode())
+    if rank is not None:
+        raise DataError(f"{data}: rank {rank} finds other files or labels than rank 0: give every node the same data")
 
 
 @command
@@ -204,7 +217,7 @@ def run(args: argparse.Namespace) -> None:
         torch.backends.cudnn.benchmark = True  # sizes stay the same for a whole phase of the local batch
     wishes = Wishes(args.checkpoint_every if comm.rank == 0 else 0.0)
     wishes.heed_signals()
-    folder = checkpoint_folder(args.out, config.run.name, args.seed)
+    folder, record = checkpoint_folder(args.out, config.run.name, args.seed), None
     try:
         record = Record(config, args.seed, args.out, Checkpoints(folder, args.keep)) if comm.rank == 0 else None
         found = comm.broadcast_bytes(record.resume() if record and not args.restart else None)
@@ -215,6 +228,8 @@ def run(args: argparse.Namespace) -> None:
             if record:
                 record(event)
     finally:
+        if record:
+            record.close()
         comm.close()
 
 

@@ -6,6 +6,7 @@ builds.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import os
 import shlex
@@ -16,6 +17,7 @@ from reproduce.artefacts import TIERS
 from reproduce.errors import EXIT_PREEMPTED, UserError, command
 from reproduce.launchers import SCHEDULERS, site
 from reproduce.launchers.ranks import Start, rank_map
+from reproduce.locks import Lock
 from reproduce.runner import jobs, launch, script, shape, submit
 from reproduce.runner.launch import ROOT, Foreground, Stopped
 from reproduce.runner.options import check_imagenet, check_output, parse
@@ -251,7 +253,9 @@ def do(plan: Plan, args: argparse.Namespace) -> int:
         check_devices(plan, args)
     check_output(plan.out)
     if not scheduled:
-        return execute(plan, args)
+        alone = not args.draw and plan.todo and shape.is_here(plan.start)  # else nodes give the same command
+        with Lock(plan.out / ".run_all.lock", f"run_all.sh --tier {plan.tier}") if alone else contextlib.nullcontext():
+            return execute(plan, args)
     with Foreground() as foreground:
         python = set_up(foreground)
     return hand_in(plan, args, found, context_of(plan, args, plan.start.site, python))

@@ -74,3 +74,21 @@ def test_the_fourth_rate_of_a_search_lies_beside_the_best():
     assert fourth_rate({1.0: 80, 2.0: 85, 4.0: 90}) == 8
     assert fourth_rate({1.0: 90, 2.0: 85, 4.0: 80}) == 0.5
     assert fourth_rate({1.0: 80, 2.0: 90, 4.0: 85}) == pytest.approx(2.8)
+
+
+def test_no_log_that_was_displaced_is_ever_lost(tmp_path):
+    path = tmp_path / "result_1.txt"
+    for attempt in range(4):
+        path.write_text(f"attempt {attempt}\n")
+        events.LogWriter(path).close()
+    kept = {found.name: found.read_text() for found in tmp_path.iterdir() if found != path}
+    names = ("result_1.incomplete", *(f"result_1.incomplete.{number}" for number in (2, 3, 4)))
+    assert kept == {name: f"attempt {attempt}\n" for attempt, name in enumerate(names)}
+
+
+def test_a_log_that_goes_on_displaces_only_what_it_does_not_hold(tmp_path):
+    path = tmp_path / "result_1.txt"
+    for before, kept in (("one\ntwo\n", False), ("one\n", True)):
+        path.write_text("one\ntwo\n")
+        events.LogWriter(path, before).close()
+        assert path.read_text() == before and path.with_suffix(".incomplete").exists() is kept

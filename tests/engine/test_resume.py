@@ -16,7 +16,8 @@ from reproduce.engine.dist.comm import Comm
 from reproduce.engine.dist.wishes import Wishes
 from reproduce.engine.model import weights_sha256
 from reproduce.errors import EXIT_PREEMPTED, CheckpointError
-from reproduce.events import RESUMED, log_path, read_events, read_log
+from reproduce.events import RESUMED, checkpoint_folder, log_path, read_events, read_log
+from reproduce.locks import Lock
 from tests.helpers import ROOT
 from tests.helpers.data import make_config, make_folder
 from tests.helpers.runs import SLOW, finish, outcome, start, wait_for
@@ -212,6 +213,33 @@ def test_a_complete_run_is_run_again_from_the_beginning(tmp_path, images, whole,
     (last,) = (again / "checkpoints" / "small" / "seed_1").iterdir()
     state = unpack(Checkpoints(last.parent).newest()[0])
     assert (state["epoch"], state["update"]) == (4, 80) and json.dumps(state["log"])
+
+
+def test_other_files_or_labels_are_not_gone_on_with(tmp_path, images):
+    other = tmp_path / "other"
+    shutil.copytree(images, other)
+    child = start(tmp_path, images, 1)
+    wait_for(log_path(tmp_path, "small", 1), '"epoch_stop"')
+    child.send_signal(signal.SIGTERM)
+    assert finish(child)[0] == EXIT_PREEMPTED
+    first = sorted(path.name for path in (other / "train").iterdir())[0]
+    for part in ("train", "val"):
+        (other / part / first).rename(other / part / "zz")
+    code, err = finish(start(tmp_path, other, 1))
+    assert code == 2 and "its files or their labels differ from those the checkpoint was trained on" in err
+    assert finish(start(tmp_path, images, 1))[0] == 0, "the right data goes on"
+    sha = read_log(log_path(tmp_path, "small", 1)).environment["data_sha256"]
+    assert len(sha) == 64
+
+
+def test_two_runs_in_one_folder_exclude_each_other(tmp_path, images):
+    path = log_path(tmp_path, "small", 1)
+    path.parent.mkdir(parents=True)
+    path.write_text("the first's")
+    with Lock(checkpoint_folder(tmp_path, "small", 1).with_suffix(".lock"), "the first"):
+        code, err = finish(start(tmp_path, images, 2))
+    assert code == 2 and "the first is at work here (process" in err and err.count("\n") == 1
+    assert path.read_text() == "the first's" and len(list(path.parent.iterdir())) == 1
 
 
 def test_events_of_a_resumed_epoch_are_complete_and_its_seconds_are_not_counted(tmp_path):

@@ -4,6 +4,8 @@ DALI and torchvision execute the same windows and flips on the same images; thei
 (tests/data/test_data_parity.py says how much).
 """
 
+import functools
+import hashlib
 import importlib.util
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -119,6 +121,15 @@ class Loader:
     def backend(self) -> str:
         """ "dali-cpu", "dali-gpu" or "torchvision"."""
         return self._backend.name
+
+    @functools.cached_property
+    def identity(self) -> str:
+        """SHA-256 over the names and labels of all files: what a resumed run must find again."""
+        digest = hashlib.sha256()
+        for part in (self._train, self._val):
+            digest.update("\0".join(part.files.names).encode("utf-8", "surrogateescape"))
+            digest.update(part.labels.astype("<i8").tobytes())
+        return digest.hexdigest()
 
     @property
     def bad(self) -> tuple[set[int], set[int]]:

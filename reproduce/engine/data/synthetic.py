@@ -14,7 +14,7 @@ class SyntheticLoader:
     """Same interface as `loader.Loader`; the same constant images and labels in every chunk."""
 
     has_accuracy = False
-    backend = "synthetic"
+    backend = identity = "synthetic"
     bad: tuple[set[int], set[int]] = (set(), set())
 
     def __init__(self, config, seed, workers, rank, world_size, device, max_images_per_chunk):
