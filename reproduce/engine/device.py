@@ -101,7 +101,7 @@ def reason(found: gpus.Gpus) -> str:
         return "this machine has no GPU that nvidia-smi lists"
     if not found.count:
         return f"CUDA_VISIBLE_DEVICES = {os.environ.get('CUDA_VISIBLE_DEVICES')!r} names no GPU of this machine"
-    return f"nvidia-smi lists {found.machine} GPUs, but PyTorch {torch.__version__} cannot use them: {_torch_says()}"
+    return f"nvidia-smi lists {found.machine} GPUs, but PyTorch {torch.__version__} cannot use them: {torch_says()}"
 
 
 def _usable() -> bool:
@@ -109,7 +109,8 @@ def _usable() -> bool:
         return torch.cuda.is_available() and torch.cuda.device_count() > 0
 
 
-def _torch_says() -> str:
+def torch_says() -> str:
+    """Why PyTorch has no GPU, in its own words."""
     try:
         with warnings.catch_warnings(action="ignore"):
             torch.cuda.init()

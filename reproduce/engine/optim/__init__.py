@@ -6,8 +6,11 @@ compiled   torch.compile over all tensors as rows of one flat buffer; CPUs and G
 apex       the multi-tensor kernels of NVIDIA apex; GPUs, where apex is installed
 """
 
+import sys
+
 import torch
 
+from reproduce import environ
 from reproduce.engine.optim.foreach import Lars
 from reproduce.engine.optim.formulas import PRESETS, Constants, Preset, reference_step, split_parameters
 from reproduce.errors import ConfigError
@@ -28,6 +31,9 @@ def make_lars(backend: str, weights, others, constants: Constants, gradients=Non
     device: torch.device = (*weights, *others)[0].device
     if backend == "auto":
         backend = "native" if device.type == "cpu" and native.kernel() else "foreach"
+        if device.type == "cpu" and backend == "foreach" and (environ.text("RANK") or "0") == "0":
+            print(f"warning: LARS in C cannot be had ({native.why_not()}): foreach, which is slower, takes its place",
+                  file=sys.stderr, flush=True)  # fmt: skip
     if backend == "foreach":
         return Lars(weights, others, constants)
     if backend == "native":

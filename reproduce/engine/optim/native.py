@@ -5,25 +5,17 @@ PyTorch's multi-tensor operations stream all tensors through memory several time
 
 import ctypes
 import functools
-import hashlib
-import os
 import platform
-import shutil
-import subprocess
-import tempfile
 from pathlib import Path
 
 import torch
 
 from reproduce.engine.environment import cpuinfo
+from reproduce.engine.optim.build import NoLibraryError, library
 from reproduce.engine.optim.foreach import Lars
 from reproduce.errors import ConfigError
 
 SOURCE = Path(__file__).with_name("native.c")
-COMPILERS = ("cc", "gcc", "clang")
-FLAGS = ["-O3", "-std=c11", "-fno-math-errno", "-shared", "-fPIC"]
-# the first that compiles: not every compiler knows its own processor, or threads
-EXTRAS = (["-march=native", "-fopenmp"], ["-fopenmp"], ["-march=native"], [])
 
 
 class Rule(ctypes.Structure):
@@ -48,8 +40,7 @@ class NativeLars(Lars):
             raise ConfigError("LARS back-end native: is for CPUs only: use foreach or compiled on a GPU")
         self._kernel = kernel()
         if self._kernel is None:
-            tried = ", ".join(COMPILERS)
-            raise ConfigError(f"LARS back-end native: none of {tried} makes it: install one, or use foreach")
+            raise ConfigError(f"LARS back-end native: {why_not()}: install a C compiler, see CC, or use foreach")
         self._lengths = (ctypes.c_ssize_t * len(self.parameters))(*[p.numel() for p in self.parameters])
 
     @torch.no_grad()
@@ -79,39 +70,24 @@ def _same_layout(gradient: torch.Tensor, parameter: torch.Tensor) -> torch.Tenso
     return torch.empty_like(parameter).copy_(gradient)
 
 
-@functools.cache
 def kernel():
-    """The C function, compiled now if it has not been on this machine; None if it cannot be."""
-    code = SOURCE.read_bytes()
+    """The C function, compiled now if it has not been on this machine; None if it cannot be, and `why_not` says why."""
+    return _kernel()[0]
+
+
+def why_not() -> str:
+    return _kernel()[1]
+
+
+@functools.cache
+def _kernel():
     # a kernel made for one processor may not run on another that shares a home folder
     about = f"{platform.machine()} {platform.processor()} {cpuinfo('flags') or cpuinfo('Features')}".encode()
-    path = _cache() / f"lars_{hashlib.sha256(code + about).hexdigest()[:16]}.so"
     try:
-        if not path.exists() and not _compile(path):
-            return None
-        function = ctypes.CDLL(str(path)).lars_step
-    except OSError:
-        return None
+        function = library(SOURCE, about).lars_step
+    except (NoLibraryError, ConfigError, AttributeError) as error:
+        return None, str(error)
     function.restype = None
     many, count = ctypes.c_void_p, ctypes.c_ssize_t
     function.argtypes = [many, count, count, many, many, many, many, ctypes.c_int]
-    return function
-
-
-def _compile(path: Path) -> bool:
-    compiler = os.environ.get("CC") or next(filter(shutil.which, COMPILERS), None)
-    if compiler is None:
-        return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        made = Path(folder) / "lars.so"
-        for extra in EXTRAS:
-            done = subprocess.run([compiler, *FLAGS, *extra, str(SOURCE), "-o", str(made), "-lm"], capture_output=True)
-            if done.returncode == 0:
-                os.replace(made, path)  # at once: other processes may be doing the same
-                return True
-    return False
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "yaasgd"
+    return function, ""

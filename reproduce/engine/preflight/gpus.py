@@ -6,7 +6,6 @@ import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from reproduce import gpus as found
 from reproduce.engine import device
 
 FIELDS = ("uuid", "name", "driver_version", "clocks.sm", "clocks.max.sm")
@@ -78,7 +77,7 @@ def unfit(local_rank: int) -> str:
     import torch
 
     if not torch.cuda.is_available():
-        return device.reason(found.gpus())
+        return device.torch_says()  # nvidia-smi is asked once, and may hang
     return device.misfit(device.index_of(torch.cuda.device_count(), as_rank(local_rank))) if usable(local_rank) else ""
 
 
