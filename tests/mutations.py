@@ -27,8 +27,8 @@ PRESET = "fujitsu_mlperf06"
 class Mutation:
     """`patches` makes the patches, each a context manager.
 
-    `trained`: whether the tests also train with it. The others show in the first updates, if not always in a curve: an
-    epsilon of 1e-3 is lost in the gradient norms of a whole run.
+    `trained`: whether the tests train with it, for it cannot show in the first updates, or as an example of those that
+    can. Not all of the others show in a curve: an epsilon of 1e-3 is lost in the gradient norms of a whole run.
     """
 
     name: str
@@ -113,9 +113,9 @@ def stale_statistics() -> list:
 MUTATIONS = (
     Mutation("sign of decay", lambda: schedule("weight_decay_at", lambda decay, s, i: -decay(s, i))),
     Mutation("epsilon 1e-3", lambda: constants(eps=1e-3), False),
-    Mutation("LARS on batch norm", lambda: preset(skips_bn_and_bias=False)),
-    Mutation("convention B instead of A", lambda: preset(convention="B")),
-    Mutation("label smoothing off", lambda: smoothing(lambda trainer: 0.0)),
+    Mutation("LARS on batch norm", lambda: preset(skips_bn_and_bias=False), False),
+    Mutation("convention B instead of A", lambda: preset(convention="B"), False),
+    Mutation("label smoothing off", lambda: smoothing(lambda trainer: 0.0), False),
     Mutation("smoothing of PyTorch's form", lambda: smoothing(lambda t: t.config.optimizer.label_smoothing), False),
     Mutation("trust coefficient 0.001", lambda: constants(eta=0.001), False),
     Mutation("decay in the ratio left out", lambda: constants(ratio_decay=0.0), False),

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from reproduce.bench import lars as command
-from reproduce.bench import peers, process
+from reproduce.bench import peers
 from reproduce.bench.timed import lars
 from reproduce.runner.launch import ROOT
 
@@ -66,4 +66,4 @@ def test_a_failed_measurement_is_one_line_and_leaves_the_old_result(tmp_path, ca
     said = capfd.readouterr().err
     assert "error: --device cuda: PyTorch finds no GPU here" in said and "Traceback" not in said
     assert "the measurement failed with exit code 2" in said and out.read_text() == "old"
-    assert not list(process.FOLDER.glob("*.partial"))
+    assert [path.name for path in tmp_path.iterdir()] == ["lars.json"]

@@ -174,8 +174,7 @@ def test_it_needs_no_run_in_any_tier(name, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("script", ["figure1", "figure2", "groups"])
-def test_it_is_drawn_without_torch_and_briefly_written(script, tmp_path):
-    assert len((ROOT / f"reproduce/{script}.py").read_text().splitlines()) <= 62
+def test_it_is_drawn_without_torch(script, tmp_path):
     code = f"import sys; sys.modules['torch'] = None; sys.argv = ['x', '--results', {str(tmp_path)!r}]; "
     code += f"sys.path.insert(0, {str(ROOT)!r}); from reproduce import {script}; sys.exit({script}.main())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -117,10 +117,10 @@ def test_medians_leave_out_what_did_not_reach_the_target(runs):
     good = [run for run in runs if run.system == "abci_2048xV100_mxnet"]
     failed = [replace(good[0], status="aborted", run_seconds=1.0), replace(good[0], top1=0.1, run_seconds=2.0),
               replace(good[0], top1=None, run_seconds=None)]  # fmt: skip
-    _, row = atlas._row([*failed, *good])
-    assert row[-3:] == ("5 of 8", "75.95", "70.4")
-    _, row = atlas._row(failed)
-    assert row[-3:] == ("0 of 3", "not logged", "not logged")
+    head, row, *_ = atlas.listing([*failed, *good])
+    assert re.split("  +", head)[-3:] == ["reached", "top-1 %", "seconds"]
+    assert re.split("  +", row)[-3:] == ["5 of 8", "75.95", "70.4"]
+    assert re.split("  +", atlas.listing(failed)[1])[-3:] == ["0 of 3", "not logged", "not logged"]
 
 
 def test_csv_holds_every_run_and_names_the_holes(capsys, runs):

@@ -118,14 +118,15 @@ def start(folder: Path, *arguments) -> attempts.Attempt:
     return attempts.Attempt(argv, {}, folder / "log", folder / "checkpoints", folder / "said")
 
 
-@pytest.mark.parametrize("moment", ["starting", "training", "writing"])
-def test_an_attempt_is_killed_at_its_moment(tmp_path, moment):
+@pytest.mark.parametrize(
+    ("moment", "there"), [("starting", ""), ("training", "log"), ("writing", "checkpoints/update_00000009.ckpt.tmp")]
+)
+def test_an_attempt_is_killed_at_its_moment(tmp_path, moment, there):
     with start(tmp_path, 7, 60) as attempt:
         assert attempt.first_update is None
         assert attempt.strike(Kill(LAUNCHER, moment, 0.01), PACE)
         assert attempt.wait() == -9
-    written = attempts.newest_update(tmp_path / "checkpoints")
-    assert {"starting": written in (None, 7), "training": True, "writing": written == 7}[moment]
+    assert (tmp_path / there).exists()
 
 
 def test_an_attempt_that_ends_before_its_moment_was_not_killed(tmp_path):

@@ -2,8 +2,8 @@
 
 import json
 import os
+import re
 import signal
-import statistics
 import subprocess
 import sys
 import time
@@ -13,7 +13,7 @@ import pytest
 from reproduce.errors import NetworkError
 from reproduce.runner.launch import Stopped
 from reproduce.trials import netns
-from reproduce.trials.hosts import Hosts
+from reproduce.trials.hosts import DEVICE, Hosts
 from tests.helpers import ROOT
 
 pytestmark = pytest.mark.serial
@@ -46,32 +46,31 @@ def rates(hosts: Hosts, routes: dict[int, list[int]], megabytes: float = 4.0) ->
 # ---- rates ----------------------------------------------------------------------------------------------------------
 
 
+def limits(hosts: Hosts) -> dict[str, float | None]:
+    """Mbit/s the kernel says it lets out of each end of each link; None where it does not limit."""
+    found = {}
+    for i, name in enumerate(hosts.names):
+        for space, device in ((name, DEVICE), (hosts.switch, f"port{i}")):
+            said = subprocess.run(["ip", "netns", "exec", space, "tc", "-d", "qdisc", "show", "dev", device],
+                                  capture_output=True, text=True, check=True).stdout  # fmt: skip
+            rate = re.search(r"\btbf\b.*\brate (\d+)([KMG])bit", said)
+            found[f"{i}:{device}"] = rate and float(rate[1]) * {"K": 1e-3, "M": 1, "G": 1e3}[rate[2]]
+    return found
+
+
 @needs_hosts
-@pytest.mark.parametrize("mbit", [100, 1000])
-def test_a_transfer_runs_at_the_rate_in_either_direction(mbit):
+@pytest.mark.parametrize("mbit", [100, 1000, None])
+def test_every_link_has_the_rate_in_either_direction_each_for_itself(mbit):
     with Hosts(2, mbit) as hosts:
-        for sender, receiver in ((0, 1), (1, 0)):
-            measured = [rates(hosts, {sender: [receiver]}, megabytes=max(4.0, 0.02 * mbit))[0] for _ in range(3)]
-            assert statistics.median(measured) == pytest.approx(mbit, rel=0.15)
+        assert limits(hosts) == {end: mbit for end in ("0:eth0", "0:port0", "1:eth0", "1:port1")}
 
 
 @needs_hosts
-def test_the_two_directions_of_a_link_do_not_share_a_rate():
-    with Hosts(2, 100) as hosts:
-        assert min(rates(hosts, {0: [1], 1: [0]}, megabytes=20)) > 60
-
-
-@needs_hosts
-def test_senders_to_one_host_share_its_link_and_so_do_receivers_from_one():
+@pytest.mark.parametrize("routes", [{0: [1]}, {1: [0], 2: [0]}, {0: [1, 2]}], ids=["one", "to one", "from one"])
+def test_a_link_carries_no_more_than_its_rate_whoever_shares_it(routes):
+    """It may carry less, on a busy machine; a bucket of tokens lets 2 ms through at once."""
     with Hosts(3, 100) as hosts:
-        assert sum(rates(hosts, {1: [0], 2: [0]})) == pytest.approx(100, rel=0.15)
-        assert sum(rates(hosts, {0: [1, 2]})) == pytest.approx(100, rel=0.15)
-
-
-@needs_hosts
-def test_without_a_rate_links_are_fast():
-    with Hosts(2) as hosts:
-        assert min(rates(hosts, {0: [1]}, megabytes=40)) > 2000
+        assert sum(rates(hosts, routes)) < 115
 
 
 # ---- commands -------------------------------------------------------------------------------------------------------
@@ -94,7 +93,10 @@ def test_when_one_fails_the_others_are_ended(monkeypatch):
     with Hosts(2) as hosts:
         stubborn = ["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"]
         assert [one.code for one in hosts.run([["sh", "-c", "exit 3"], stubborn], timeout=30)] == [3, -signal.SIGKILL]
-        assert [netns.pids(name) for name in hosts.names] == [[], []]
+        give_up = time.monotonic() + 20  # the sleep of the killed shell may have a moment left
+        while any(netns.pids(name) for name in hosts.names):
+            assert time.monotonic() < give_up
+            time.sleep(0.05)
 
 
 @needs_hosts
