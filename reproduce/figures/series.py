@@ -6,8 +6,6 @@ from reproduce.results.measured import Measurement
 from reproduce.results.paper import Paper
 from reproduce.results.public import HARDWARE, LABEL, PublicRun
 
-KINDS = ("paper", "measured", "modelled", "public")  # "public": a third party's; never stands in for one of the three
-
 
 @dataclass(frozen=True)
 class Point:
@@ -26,7 +24,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Series:
-    """One line of a figure: its `kind`, and the `sources` its numbers come from."""
+    """One line of a figure: its `kind` (one of `kinds.RESULTS`), and the `sources` its numbers come from."""
 
     panel: str
     label: str

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reproduce.artefacts import FULL_RECIPE, PAPER_SWEEP, QUICK_PANEL, QUICK_SWEEP, TIERS, artefact
+from reproduce.judge.public_evidence import Finding, findings
 from reproduce.judge.verdict import Verdict
 from reproduce.results import measured, output, paper
 from reproduce.results.measured import Measurement, Spread
@@ -24,7 +25,7 @@ DECIMALS = {"seconds": 1, "images_per_second": 0, "top1": 2}
 class Judged:
     """A claim, the paper's number with its status, what was measured, and what follows from it.
 
-    `shown`: the runs behind the evidence.
+    `shown`: the runs behind the evidence. `public`: what others' runs say; it never enters the verdict.
     """
 
     claim: Claim
@@ -32,6 +33,7 @@ class Judged:
     evidence: str
     verdict: Verdict
     shown: tuple[Measurement, ...]
+    public: tuple[Finding, ...]
 
 
 def by_tier(folder: Path) -> dict[str, Path]:
@@ -45,7 +47,8 @@ def judged(results: Mapping[str, Path]) -> list[Judged]:
     for claim in known.claims:
         number = known.values[claim.value].text if claim.value else "in words"
         evidence, verdict, shown = judge(claim, known, results)
-        found.append(Judged(claim, f"{number} ({known.claim_status(claim)})", evidence, verdict, tuple(shown)))
+        text = f"{number} ({known.claim_status(claim)})"
+        found.append(Judged(claim, text, evidence, verdict, tuple(shown), findings(claim, known)))
     return found
 
 
@@ -61,8 +64,8 @@ def judge(claim: Claim, known: Paper, results: Mapping[str, Path]) -> tuple[str,
             m = measured.collect(results[tier], HEADLINE)
             spread = quantity(m, claim.evidence)
             if spread is not None:
-                text = described(spread, claim.evidence, known.values[claim.value].unit, tier)
-                return text, verdict(spread, known, claim, tier), [m]
+                text = described(spread, claim.evidence, known.values[claim.value].unit, tier, m.hardware)
+                return text, verdict(spread, known, claim, tier, m.hardware), [m]
         quick = [measured.collect(results[tier], run) for tier in present(results, "quick") for run in QUICK_PAIR]
         if claim.evidence == "top1" and quick and quick[0].top1:
             large, small = (f"{m.top1.mean:.2f} %" if m.top1 else "missing" for m in quick)
@@ -85,19 +88,30 @@ def quantity(m: Measurement, name: str) -> Spread | None:
     return None if m.emulated and name in ELAPSED else getattr(m, name)
 
 
-def verdict(spread: Spread, known: Paper, claim: Claim, tier: str) -> Verdict:
+def verdict(spread: Spread, known: Paper, claim: Claim, tier: str, hardware: tuple[str, ...]) -> Verdict:
+    """Compare a mean with the paper's number: elapsed quantities only on the paper's machine, by what the logs name."""
     value = known.values[claim.value]
     if tier not in value.tiers:
         return Verdict("not comparable", value.tolerance_reason)
-    outside = value.value - spread.mean if value.qualifier == "over" else abs(spread.mean - value.value)
+    if claim.evidence in ELAPSED and not all(known.machine.is_named(one) for one in hardware):
+        other = f"{' and '.join(hardware)} is not the paper's {known.machine.text}"
+        return Verdict("not comparable", f"{other}; the ratio to the paper's number is {spread.mean / value.value:.2f}")
+    difference = spread.mean - value.value
     margin = f"±{value.tolerance:,g} {value.unit}"
-    if outside > value.tolerance:
-        return Verdict("outside", f"of {margin}")
-    return Verdict("reproduced", f"within {margin}")
+    if (-difference if value.qualifier == "over" else abs(difference)) <= value.tolerance:
+        return Verdict("reproduced", f"within {margin}")
+    return Verdict("outside", f"{apart(difference, claim.evidence, value.unit)} the paper's number, tolerance {margin}")
 
 
-def described(spread: Spread, name: str, unit: str, tier: str) -> str:
-    return f"{spread.mean:,.{DECIMALS[name]}f} {unit} (tier {tier}, n = {len(spread.values)})"
+def apart(difference: float, name: str, unit: str) -> str:
+    """A difference in words: ``0.31 points below``."""
+    size = f"{abs(difference):,.{DECIMALS[name]}f} {'points' if unit == '%' else unit}"
+    return f"{size} {'below' if difference < 0 else 'above'}"
+
+
+def described(spread: Spread, name: str, unit: str, tier: str, hardware: tuple[str, ...]) -> str:
+    machine = f", {' and '.join(hardware)}" if name in ELAPSED else ""
+    return f"{spread.mean:,.{DECIMALS[name]}f} {unit} (tier {tier}, n = {len(spread.values)}{machine})"
 
 
 def judge_figure3(claim: Claim, results: Mapping[str, Path]) -> tuple[str, Verdict, list[Measurement]]:

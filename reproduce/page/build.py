@@ -16,6 +16,7 @@ from pathlib import Path
 from reproduce.artefacts import ARTEFACTS, TIERS
 from reproduce.errors import command
 from reproduce.judge import check, comparator, stored
+from reproduce.kinds import KINDS
 from reproduce.page import html
 from reproduce.page.evidence import Given, StoredCurve, claims_section, stored_section, table1_section
 from reproduce.page.figures import figure_section
@@ -91,8 +92,8 @@ def _contents(sections: list[Section]) -> Markup:
 
 def _legend() -> Section:
     items = [
-        html.join([element("dt", element("span", kind, class_="n", data_kind=kind)), element("dd", words)])
-        for kind, words in html.KINDS.items()
+        html.join([element("dt", element("span", kind, class_="n", data_kind=kind)), element("dd", about.what)])
+        for kind, about in KINDS.items()
     ]  # fmt: skip
     note = (
         "Every number is of one of these kinds, and none stands in for another. Its mark says which; its source "

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from reproduce.artefacts import artefact
 from reproduce.judge import claims, compare
+from reproduce.judge.public_evidence import Finding
 from reproduce.judge.verdict import Verdict
 from reproduce.page import html
 from reproduce.page.html import Content, Markup, Number, Section, element
@@ -84,10 +85,15 @@ def claims_section(given: Given) -> Section:
             numbered(one.evidence, "measured", logs_of(one.shown) or "no log"),
             verdict(one.verdict, f"{PAPER_FILE}: {reason}"),
             html.join(_run_links(one.shown)) if one.shown else "none",
+            html.join(part for finding in one.public for part in (_finding(finding), " ")),
         ])  # fmt: skip
-    header = ["claim", "paper (status)", "measured here (tier, n)", "verdict", "logs of"]
+    header = ["claim", "paper (status)", "measured here (tier, n)", "verdict", "logs of", "public evidence (not ours)"]
     caption = f"Each claim of the paper against the logs of tier {given.tier}, and no others."
     return Section("claims", "Claims", html.table(caption, header, rows, "claims-table"))
+
+
+def _finding(one: Finding) -> Content:
+    return numbered(f"{one}.", "public", one.source or "figures/public")
 
 
 def _run_links(found: Iterable[Measurement]) -> list[Content]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reproduce import files
 from reproduce.artefacts import Artefact, artefact
-from reproduce.figures.series import KINDS
+from reproduce.kinds import RESULTS
 from reproduce.page import html
 from reproduce.page.evidence import Given, numbered
 from reproduce.page.html import Content, Markup, Number, Section, element
@@ -196,7 +196,7 @@ def _constants(facts: dict) -> tuple[list[Content], list[list[Content]]]:
 def _scaling(facts: dict) -> tuple[list[Content], list[list[Content]]]:
     rows = []
     for one in facts["series"]:
-        kind = one["kind"] if one["kind"] in KINDS else "setting"
+        kind = one["kind"] if one["kind"] in RESULTS else "setting"
         where = one.get("file") or one.get("source") or one.get("place") or one.get("run") or "figure2.json"
         source = f"{where}; {one.get('status') or one.get('stack') or one['label']}"
         for point in one.get("points", [one]):

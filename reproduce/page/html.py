@@ -7,15 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from reproduce.kinds import KINDS
+
 VOID = ("img", "meta", "br", "link")
-# What a number can be. "setting": put in rather than found: hyper-parameters, hardware, versions, tolerances.
-KINDS = {
-    "paper": "printed in the paper or known of it; each says how well it is known",
-    "measured": "read from complete logs of this package",
-    "modelled": "computed by a model of a machine, from constants with sources",
-    "public": "a third party's published number",
-    "setting": "put in, not found: hyper-parameters, hardware, versions, tolerances",
-}
 
 
 class Markup(str):
@@ -24,7 +18,7 @@ class Markup(str):
 
 @dataclass(frozen=True)
 class Number:
-    """A number, or words that hold numbers, with its kind (a key of `KINDS`) and its source, in words."""
+    """A number, or words that hold numbers, with its kind (a key of `kinds.KINDS`) and its source, in words."""
 
     text: str
     kind: str

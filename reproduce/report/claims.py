@@ -14,6 +14,7 @@ from reproduce import table
 from reproduce.artefacts import ARTEFACTS
 from reproduce.errors import UserError, command
 from reproduce.judge.claims import by_tier, judged
+from reproduce.kinds import KINDS
 from reproduce.paths import DOCUMENT, PUBLISHED
 from reproduce.report.speed import speed_block
 from reproduce.results import measured, output, paper, steptimes
@@ -22,8 +23,18 @@ from reproduce.results.measured import Measurement
 
 def claims_block(folder: Path = PUBLISHED) -> str:
     """The claims table as Markdown, from the published logs under `folder`/TIER."""
-    rows = [[one.claim.text, one.paper, one.evidence, str(one.verdict)] for one in judged(by_tier(folder))]
-    return table.markdown(["claim", "paper (status)", "measured here (tier, n)", "verdict"], rows)
+    rows = [
+        [one.claim.text, one.paper, one.evidence, str(one.verdict), "; ".join(map(str, one.public))]
+        for one in judged(by_tier(folder))
+    ]
+    header = ["claim", "paper (status)", "measured here (tier, n)", "verdict", "public evidence (not ours)"]
+    return table.markdown(header, rows)
+
+
+def kinds_block() -> str:
+    """The kinds of number as Markdown."""
+    rows = [[name, kind.what, kind.comes_with, kind.look] for name, kind in KINDS.items()]
+    return table.markdown(["kind", "what it is", "what comes with it", "in figures"], rows)
 
 
 def values_block() -> str:
@@ -66,7 +77,7 @@ def renew(text: str, folder: Path = PUBLISHED) -> str:
     """`text` with its blocks made anew. Raises `UserError` if a marker is missing."""
     blocks = {
         "claims": claims_block(folder), "artefacts": artefacts_block(folder), "values": values_block(),
-        "speed": speed_block(folder / "bench"),
+        "kinds": kinds_block(), "speed": speed_block(folder / "bench"),
     }  # fmt: skip
     for name, block in blocks.items():
         begin, end = f"<!-- BEGIN {name} -->\n", f"<!-- END {name} -->"

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import functools
+import re
 import types
 import typing
 from dataclasses import dataclass, field
@@ -45,6 +46,31 @@ class Value:
         """The number with its unit, without its status: print it beside a status only."""
         number = f"{self.value:,.0f}" if self.value == int(self.value) and self.unit != "%" else f"{self.value:,}"
         return f"{self.qualifier} {number} {self.unit}".strip()
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the paper's elapsed times were measured on: so many GPUs, whose driver calls them `gpu`.
+
+    A log names the GPUs and their number, not the network between them.
+    """
+
+    text: str
+    devices: int
+    gpu: str
+    names: tuple[str, ...]  # the other words its name may have
+    place: str
+
+    def is_named(self, hardware: str) -> bool:
+        """Whether the description of hardware in a log, such as "2048 x Tesla V100-SXM2-16GB, one process each", fits.
+
+        A name with a word the paper's machine does not have (V100S, PCIE, SXM3) is another GPU.
+        """
+        found = re.fullmatch(r"([\d,]+) x (.+?)(, one process each)?", hardware)
+        if not found:
+            return False
+        words = set(re.split(r"[-\s]+", found[2]))
+        return int(found[1].replace(",", "")) == self.devices and {self.gpu} <= words <= {self.gpu, *self.names}
 
 
 @dataclass(frozen=True)
@@ -104,6 +130,7 @@ class Claim:
 @dataclass(frozen=True)
 class Paper:
     about: About
+    machine: Machine
     values: types.MappingProxyType  # name -> Value
     table1: tuple[Row, ...]
     figure3: tuple[Figure3Point, ...]
@@ -135,6 +162,7 @@ def load(path: Path = PATH) -> Paper:
     values = {name: _build(Value, entry, f"{path}: values.{name}") for name, entry in _table(path, raw, "values")}
     paper = Paper(
         about=_build(About, raw["about"], f"{path}: about"),
+        machine=_build(Machine, raw["machine"], f"{path}: machine"),
         values=types.MappingProxyType(values),
         table1=tuple(_build(Row, row, f"{path}: {where}") for where, row in _rows(path, raw, "table1")),
         figure3=tuple(_build(Figure3Point, row, f"{path}: {where}") for where, row in _rows(path, raw, "figure3")),

@@ -26,6 +26,8 @@ class PublicRun:
     epochs: tuple[int, ...]
     seconds: tuple[float, ...]
     top1: tuple[float, ...]
+    run_seconds: float  # run_start to run_stop
+    global_batch: int
     warmup_epochs: float
     epoch_stops: tuple[float, ...]  # seconds since run_start at the end of epoch 1, 2, ...
 
@@ -42,6 +44,8 @@ def runs(folder: Path = FOLDER) -> list[PublicRun]:
                 epochs=tuple(int(row["epoch"]) for row in mine),
                 seconds=tuple(float(row["seconds_since_run_start"]) for row in mine),
                 top1=tuple(100 * float(row["top1"]) for row in mine),
+                run_seconds=float(fact["run_seconds"]),
+                global_batch=int(fact["global_batch"]),
                 warmup_epochs=float(fact["opt_learning_rate_warmup_epochs"]),
                 epoch_stops=tuple(float(row["stop_s"]) for row in times if row["run"] == fact["run"]),
             ))  # fmt: skip

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from reproduce import curve, figure3
+from reproduce import curve, figure3, kinds
 from reproduce.artefacts import PAPER_SWEEP, QUICK_PANEL, QUICK_SWEEP, artefact
 from reproduce.figures import panels, plot, series
 from reproduce.results import output, public
@@ -148,7 +148,7 @@ def test_the_same_logs_give_the_same_bytes(script, results, tmp_path):
 
 
 def test_every_kind_has_a_look_of_its_own():
-    looks = [plot.look(kind, plot.BLUE) for kind in series.KINDS]
+    looks = [plot.look(kind, plot.BLUE) for kind in kinds.RESULTS]
     assert all(looks.count(one) == 1 for one in looks)
     assert plot.look("paper", plot.BLUE)["markerfacecolor"] == "none"
     assert plot.look("modelled", plot.BLUE)["linestyle"] == "--"

@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-from reproduce.page.html import KINDS, VOID
+from reproduce.kinds import KINDS
+from reproduce.page.html import VOID
 
 # A number is a run of digits that no letter or hyphen leads into: not the 50 of ResNet-50, the 1 of top-1 or of D1.
 NUMBER = re.compile(r"(?<![\w.-])[-+±]?\d[\d.,]*")

@@ -15,9 +15,9 @@ import pytest
 from reproduce.artefacts import ARTEFACTS, PAPER_SWEEP
 from reproduce.errors import UserError
 from reproduce.judge.verdict import Verdict
+from reproduce.kinds import KINDS
 from reproduce.page import build as page
 from reproduce.page import figures as page_figures
-from reproduce.page import html
 from reproduce.page import recipe as page_recipe
 from reproduce.page.evidence import Given, StoredCurve
 from reproduce.page.html import Number, element
@@ -69,7 +69,7 @@ def kinds(node):
 
 def test_every_number_has_a_kind_and_a_source(root):
     assert unsourced(root) == []
-    assert kinds(root) == set(html.KINDS)
+    assert kinds(root) == set(KINDS)
 
 
 @pytest.mark.parametrize("tier", ["node", "paper"])
@@ -127,7 +127,7 @@ def test_the_numbers_are_those_of_the_logs(root):
 
 def test_claims_show_paper_and_measured_apart_with_verdicts_and_links_to_runs(root):
     claims = root.named("claims")
-    assert kinds(claims) == {"paper", "measured", "setting"}
+    assert kinds(claims) == {"paper", "measured", "public", "setting"}
     words = [one.attributes["data-verdict"] for one in claims.all("strong")]
     assert words.count("missing") == 4 and words.count("not comparable") == 2
     assert "#run-headline_b800_w20" in [one.attributes["href"] for one in claims.all("a")]
