@@ -38,9 +38,13 @@ def hyper_parameters(config: Config, seed: int, comm: Comm) -> Iterator[Event]:
     yield point("opt_name", "lars" if adaptive else "sgd")
     prefix = "lars_opt" if adaptive else "sgd_opt"
     yield point(f"{prefix}_base_learning_rate", s.peak_lr)
-    yield point(f"{prefix}_end_learning_rate", s.peak_lr * s.end_lr_ratio)
-    yield point(f"{prefix}_learning_rate_decay_poly_power", schedule.power)
-    yield point(f"{prefix}_learning_rate_decay_steps", schedule.decay_updates)
+    yield point(f"{prefix}_end_learning_rate", schedule.end_lr)
+    if s.decay == "step":
+        yield point("opt_learning_rate_decay_boundary_epochs", s.decay_milestones)
+        yield point("opt_learning_rate_decay_factor", s.decay_factor)
+    else:
+        yield point(f"{prefix}_learning_rate_decay_poly_power", schedule.power)
+        yield point(f"{prefix}_learning_rate_decay_steps", schedule.decay_updates)
     yield point(f"{prefix}_learning_rate_warmup_epochs", s.warmup_epochs)
     yield point(f"{prefix}_momentum", o.momentum)
     yield point(f"{prefix}_weight_decay", o.weight_decay)

@@ -33,8 +33,9 @@ class Schedule:
         warmup = config.updates_at(s.warmup_epochs)
         return cls(
             peak_lr=s.peak_lr, warmup=warmup, decay=s.decay,
-            decay_updates=config.updates_at(s.warmup_epochs + s.decay_epochs) - warmup,
-            power=1.0 if s.decay == "linear" else s.decay_power, end_ratio=s.end_lr_ratio,
+            decay_updates=config.updates_at(s.warmup_epochs + (s.decay_epochs or 0)) - warmup,
+            power=s.decay_power if s.decay == "polynomial" and s.decay_power else 1.0,
+            end_ratio=s.end_lr_ratio or 0.0,
             milestones=tuple(config.updates_at(epoch) for epoch in s.decay_milestones), factor=s.decay_factor,
             weight_decay=o.weight_decay, weight_decay_follows_warmup=s.weight_decay_follows_warmup,
             momentum_start=o.momentum, momentum_end=o.momentum if o.momentum_end is None else o.momentum_end,
@@ -57,6 +58,11 @@ class Schedule:
         The warm-up counts the update after its increment, so the first update already has peak / warmup.
         """
         return self.peak_lr * self._warmup_at(i) * self.decay_at(i)
+
+    @property
+    def end_lr(self) -> float:
+        """Where the decay ends."""
+        return self.peak_lr * self.decay_at(self.total)
 
     def weight_decay_at(self, i: int) -> float:
         """Weight decay of update `i`, multiplied by the learning rate in the update itself.

@@ -130,7 +130,14 @@ def _build(table: dict, path: str) -> Config:
 
 def _convert(where: str, value, hint):
     """`value` as type `hint`; local_batch may be a single number. Raises `ConfigError` naming the expected type."""
-    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union  # Literals join to the latter
+    options = typing.get_args(hint) if union else (hint,)
+    literals = [option for option in options if typing.get_origin(option) is typing.Literal]
+    allowed = [text for literal in literals for text in typing.get_args(literal)]
+    if allowed and value not in allowed:
+        raise ConfigError(f"{where} = {value!r}: must be one of {', '.join(allowed)}")
+    if allowed:
+        return value
     if type(None) in options and value == "none":  # TOML has no null; lets a file unset what it inherits
         return None
     for option in options:

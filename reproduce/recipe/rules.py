@@ -1,10 +1,19 @@
 """The rules on and between a recipe's values: a value that breaks one never reaches a training run."""
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 from reproduce.errors import ConfigError
 from reproduce.recipe.grouping import RULES, is_rule
-from reproduce.recipe.schema import BN_EVAL, LARS_PRESETS, SGD_PRESETS, Config
+from reproduce.recipe.schema import LARS_PRESETS, Config
+
+Rule = Callable[[bool, str, str], None]
+NEEDED = {
+    "polynomial": ("decay_epochs", "decay_power", "end_lr_ratio"),
+    "linear": ("decay_epochs", "end_lr_ratio"),
+    "step": ("decay_milestones",),
+}
 
 
 def check(c: Config) -> None:
@@ -15,14 +24,9 @@ def check(c: Config) -> None:
             section, _, name = key.partition(".")
             raise ConfigError(f"{c.path}: {key} = {getattr(getattr(c, section), name)!r}: must be {must}")
 
-    def one_of(key: str, *allowed: str) -> None:
-        section, _, name = key.partition(".")
-        rule(getattr(getattr(c, section), name) in allowed, key, "one of " + ", ".join(allowed))
-
-    one_of("run.tier", "paper", "quick")
     rule(c.run.name == Path(c.path).stem or c.path == "", "run.name", f"the file's name, {Path(c.path).stem!r}")
-    one_of("data.dataset", "imagenet", "fashion_mnist", "synthetic")
-    one_of("data.corrupt_images", "error", "skip")
+    rule(bool(re.fullmatch("[a-z][a-z0-9_-]*", c.data.dataset)), "data.dataset",
+         "the name of a folder: small letters, digits, _ and -")  # fmt: skip
     for key in ("train_images", "val_images", "classes", "image_size"):
         rule(getattr(c.data, key) >= 1, f"data.{key}", "at least 1")
     rule(c.data.eval_resize >= c.data.image_size, "data.eval_resize", f"at least image_size = {c.data.image_size}")
@@ -35,7 +39,6 @@ def check(c: Config) -> None:
     rule(len(c.data.std) == len(c.data.mean), "data.std", f"as long as data.mean: {len(c.data.mean)}")
     rule(min(c.data.std) > 0, "data.std", "positive")
     rule(0 <= c.data.unaugmented_epochs <= c.schedule.epochs, "data.unaugmented_epochs", "in [0, schedule.epochs]")
-    one_of("model.name", "resnet50", "resnet8")
     channels = len(c.data.mean)
     rule(c.model.input_channels in (channels, 4), "model.input_channels", f"{channels}, or 4 to append a zero plane")
     rule(0 <= c.model.bn_momentum < 1, "model.bn_momentum", "in [0, 1)")
@@ -47,10 +50,9 @@ def check(c: Config) -> None:
          "a number, or phases [[first_epoch, images], ...] that begin at epoch 0 and rise")  # fmt: skip
     rule(all(batch >= 2 for _, batch in c.batch.local_batch), "batch.local_batch",
          "at least 2: batch norm needs more than one image per worker")  # fmt: skip
-    one_of("batch.epoch_rule", "ceil", "carry")
-    one_of("batch.bn_eval", *BN_EVAL)
+    rule(c.batch.epoch_rule == "ceil" or max(batch for _, batch in c.batch.local_batch) <= c.shard_size,
+         "batch.local_batch", f"at most {c.shard_size}, a worker's images, with epoch_rule = 'carry'")  # fmt: skip
     rule(c.batch.recalibration_updates >= 1, "batch.recalibration_updates", "at least 1")
-    one_of("optimizer.preset", *LARS_PRESETS, *SGD_PRESETS)
     rule(0 <= c.optimizer.momentum < 1, "optimizer.momentum", "in [0, 1)")
     rule(0 <= (c.optimizer.momentum_end or 0) < 1, "optimizer.momentum_end", "in [0, 1)")
     rule(c.optimizer.weight_decay >= 0, "optimizer.weight_decay", "at least 0")
@@ -65,24 +67,29 @@ def check(c: Config) -> None:
     rule(c.schedule.peak_lr > 0, "schedule.peak_lr", "positive")
     rule(0 <= c.schedule.warmup_epochs < c.schedule.epochs, "schedule.warmup_epochs",
          f"in [0, {c.schedule.epochs}): warm-up may not be longer than the run")  # fmt: skip
-    one_of("schedule.decay", "polynomial", "linear", "step")
-    rule(c.schedule.decay_epochs > 0, "schedule.decay_epochs", "positive")
-    rule(c.schedule.warmup_epochs + c.schedule.decay_epochs <= c.schedule.epochs, "schedule.decay_epochs",
-         f"at most {c.schedule.epochs} - warmup_epochs = {c.schedule.epochs - c.schedule.warmup_epochs:g}")  # fmt: skip
-    rule(c.schedule.decay_power > 0, "schedule.decay_power", "positive")
-    rule(0 <= c.schedule.end_lr_ratio <= 1, "schedule.end_lr_ratio", "in [0, 1]")
-    rule(list(c.schedule.decay_milestones) == sorted(c.schedule.decay_milestones), "schedule.decay_milestones",
-         "in rising order")  # fmt: skip
-    rule(0 < c.schedule.decay_factor <= 1, "schedule.decay_factor", "in (0, 1]")
-    one_of("precision.compute", "auto", "fp32", "bf16", "fp16")
+    _check_decay(c, rule)
     rule(c.precision.loss_scale > 0, "precision.loss_scale", "positive")
     rule(c.evaluation.every >= 1, "evaluation.every", "at least 1")
     rule(c.evaluation.offset >= 1, "evaluation.offset", "at least 1")
     rule(is_rule(c.communication.groups), "communication.groups", RULES)
-    one_of("communication.allreduce", "flat", "two_stage")
-    one_of("communication.wire", "fp32", "fp16", "bf16")
     rule(c.communication.overlap or c.communication.groups != "ddp", "communication.overlap",
          "true with groups = 'ddp': PyTorch's reducer always overlaps")  # fmt: skip
     rule(c.communication.allreduce == "flat" or c.communication.groups != "ddp", "communication.allreduce",
          "'flat' with groups = 'ddp': PyTorch's reducer has no stages")  # fmt: skip
-    one_of("communication.initialisation", "same_seed", "broadcast")
+
+
+def _check_decay(c: Config, rule: Rule) -> None:
+    """What the decay pattern uses must be there; what it does not use is checked only if given."""
+    s = c.schedule
+    for key in NEEDED[s.decay]:
+        rule(getattr(s, key) not in (None, ()), f"schedule.{key}", f"given for {s.decay} decay")
+    if s.decay_epochs is not None:
+        rule(s.decay_epochs > 0, "schedule.decay_epochs", "positive")
+        rule(s.warmup_epochs + s.decay_epochs <= s.epochs, "schedule.decay_epochs",
+             f"at most {s.epochs} - warmup_epochs = {s.epochs - s.warmup_epochs:g}")  # fmt: skip
+    rule(s.decay_power is None or s.decay_power > 0, "schedule.decay_power", "positive")
+    rule(s.end_lr_ratio is None or 0 <= s.end_lr_ratio <= 1, "schedule.end_lr_ratio", "in [0, 1]")
+    rule(list(s.decay_milestones) == sorted(set(s.decay_milestones)), "schedule.decay_milestones", "in rising order")
+    rule(all(0 < epoch < s.epochs for epoch in s.decay_milestones), "schedule.decay_milestones",
+         f"between 0 and {s.epochs}, the length of the run")  # fmt: skip
+    rule(0 < s.decay_factor <= 1, "schedule.decay_factor", "in (0, 1]")

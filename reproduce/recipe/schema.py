@@ -11,6 +11,7 @@ import json
 import math
 import types
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 SOURCES = {
     "abstract": "printed in the paper's abstract",
@@ -24,9 +25,12 @@ SOURCES = {
     "override": "given on the command line",
 }
 
-LARS_PRESETS = ("fujitsu_mlperf06", "mlperf_tf2", "apex_larc", "timm", "nus")
-SGD_PRESETS = ("sgd",)
-BN_EVAL = ("mean", "local", "rank0", "recalibrated")
+LarsPreset = Literal["fujitsu_mlperf06", "mlperf_tf2", "apex_larc", "timm", "nus"]
+SgdPreset = Literal["sgd"]
+BnEval = Literal["mean", "local", "rank0", "recalibrated"]
+LARS_PRESETS: tuple[str, ...] = get_args(LarsPreset)
+SGD_PRESETS: tuple[str, ...] = get_args(SgdPreset)
+BN_EVAL: tuple[str, ...] = get_args(BnEval)
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Run:
 
     name: str
     title: str
-    tier: str  # "paper" (ImageNet; also what --tier node runs) or "quick" (embedded data)
+    tier: Literal["paper", "quick"]  # paper: ImageNet, also what --tier node runs; quick: embedded data
     scales_down: str | None = None  # quick only: the paper-tier config this one stands for
     note: str = ""
 
@@ -44,7 +48,7 @@ class Run:
 class Data:
     """The data set and the one pipeline every back-end executes. Pixel statistics are on the 0-255 scale."""
 
-    dataset: str  # "imagenet" | "fashion_mnist" | "synthetic"
+    dataset: str  # "fashion_mnist": embedded; "synthetic": noise, no files; any other: the name of a folder of JPEGs
     train_images: int
     val_images: int
     classes: int
@@ -56,12 +60,12 @@ class Data:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     unaugmented_epochs: int  # the last N epochs train on centre crops without flip
-    corrupt_images: str = "error"  # "error" | "skip"
+    corrupt_images: Literal["error", "skip"] = "error"
 
 
 @dataclass(frozen=True)
 class Model:
-    name: str  # "resnet50" | "resnet8"
+    name: Literal["resnet50", "resnet8"]
     input_channels: int  # 4: a zero plane is appended, as the team did for Tensor Cores
     bn_momentum: float  # of the running statistics: new = momentum * old + (1 - momentum) * batch
     bn_epsilon: float
@@ -73,14 +77,14 @@ class Batch:
 
     workers: int
     local_batch: tuple[tuple[int, int], ...]  # phases: (first epoch, zero-based; images per worker)
-    epoch_rule: str  # "ceil": a whole number of updates per epoch; "carry": the team's, the rest carries over
-    bn_eval: str  # one of BN_EVAL: whose batch-norm statistics evaluate, see engine/evaluation.py
+    epoch_rule: Literal["ceil", "carry"]  # a whole number of updates per epoch; the team's: the rest carries over
+    bn_eval: BnEval  # whose batch-norm statistics evaluate, see engine/evaluation.py
     recalibration_updates: int = 8  # bn_eval = "recalibrated": forward passes over this many updates' images
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    preset: str  # one of LARS_PRESETS or SGD_PRESETS: momentum convention, trust ratio, who is skipped
+    preset: LarsPreset | SgdPreset  # momentum convention, trust ratio, who is skipped: engine/optim/formulas.py
     momentum: float
     momentum_end: float | None  # reached linearly at the last update; None: constant
     weight_decay: float
@@ -91,13 +95,15 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class Schedule:
+    """Warm-up, then decay. What a decay pattern does not use may be left out."""
+
     epochs: int
     peak_lr: float
     warmup_epochs: float
-    decay: str  # "polynomial" | "linear" | "step"
-    decay_epochs: float  # length of the decay after warm-up; the rest runs at the end rate
-    decay_power: float  # polynomial
-    end_lr_ratio: float  # of the peak
+    decay: Literal["polynomial", "linear", "step"]
+    decay_epochs: float | None  # polynomial, linear: length after warm-up; the rest runs at the end rate
+    decay_power: float | None  # polynomial
+    end_lr_ratio: float | None  # polynomial, linear: of the peak
     decay_milestones: tuple[float, ...] = ()  # step: epochs at which the rate is multiplied by decay_factor
     decay_factor: float = 0.1
     weight_decay_follows_warmup: bool = False  # the team's: decay rises with the warm-up (see engine/schedule.py)
@@ -105,7 +111,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Precision:
-    compute: str  # "auto" | "fp32" | "bf16" | "fp16"; weights, momenta and statistics stay fp32
+    compute: Literal["auto", "fp32", "bf16", "fp16"]  # weights, momenta and statistics stay fp32
     loss_scale: float = 1.0
 
 
@@ -120,10 +126,11 @@ class Communication:
     """How processes sum their gradients. It changes a run's speed and, by rounding, its last digits."""
 
     groups: str = "single"  # a rule of grouping.py: "cubic:F" | "size:NMB" | "layer" | "single"; "ddp": PyTorch's
-    allreduce: str = "flat"  # "flat" | "two_stage": within the node, across nodes, within the node
-    wire: str = "fp32"  # "fp32" | "fp16" | "bf16"; batch norm always goes as fp32
+    allreduce: Literal["flat", "two_stage"] = "flat"  # two_stage: within the node, across nodes, within the node
+    wire: Literal["fp32", "fp16", "bf16"] = "fp32"  # batch norm always goes as fp32
     overlap: bool = True  # send a group during backward; False: all of them after it
-    initialisation: str = "same_seed"  # every process makes the weights | "broadcast": rank 0 does and sends them
+    # same_seed: every process makes the weights; broadcast: rank 0 does and sends them
+    initialisation: Literal["same_seed", "broadcast"] = "same_seed"
 
 
 @dataclass(frozen=True)

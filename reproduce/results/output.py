@@ -55,7 +55,7 @@ def about(measurements: Iterable[Measurement], tier: str) -> str:
 
 
 def data_sets(measurements: Iterable[Measurement]) -> str:
-    return ", ".join(sorted({DATA_SETS[m.config.data.dataset] for m in measurements}))
+    return ", ".join(sorted({DATA_SETS.get(m.config.data.dataset, m.config.data.dataset) for m in measurements}))
 
 
 def write(out: Path, name: str, content: str | bytes) -> Path:

@@ -4,7 +4,10 @@ import csv
 import dataclasses
 
 import pytest
+import torch
 
+from reproduce.engine.dist.comm import Comm
+from reproduce.engine.header import hyper_parameters
 from reproduce.engine.schedule import Schedule
 from reproduce.recipe import load as configs
 from tests.helpers import ROOT
@@ -56,6 +59,23 @@ def test_linear_decay_is_a_straight_line(team):
 def test_step_decay_multiplies_at_each_milestone(team):
     schedule = schedule_with(team, decay="step", milestones=(10, 20), factor=0.1, warmup=0)
     assert [schedule.decay_at(i) for i in (9, 10, 19, 20)] == pytest.approx([1, 0.1, 0.1, 0.01])
+
+
+@pytest.mark.parametrize("milestones, end", [("[30, 60, 80]", 13.0e-3), ("[30]", 1.3)])
+def test_step_decay_logs_the_rate_it_ends_at(milestones, end):
+    config = configs.load(
+        ROOT / "paper_configs/headline_b81920_g2048.toml",
+        ['schedule.decay="step"', f"schedule.decay_milestones={milestones}"],
+    )
+    schedule = Schedule.of(config)
+    assert schedule.end_lr == pytest.approx(end) == schedule.lr(config.total_updates - 1)
+    logged = {event.key: event.value for event in hyper_parameters(config, 1, Comm(torch.device("cpu")))}
+    assert logged["lars_opt_end_learning_rate"] == schedule.end_lr
+    assert logged["opt_learning_rate_decay_factor"] == 0.1
+
+
+def test_polynomial_decay_logs_the_rate_it_ends_at(team):
+    assert Schedule.of(team).end_lr == pytest.approx(13.0 * 0.0025)
 
 
 def test_momentum_goes_linearly_from_the_first_to_the_last_update(team):

@@ -48,8 +48,8 @@ def numpy_step(name, w, g, v, adapted, lr, wd, m):
         v = m * v + g
         return w - lr * v, v
     if name == "nus":
-        s = min(ETA * norm(w) / (norm(g) + wd * norm(w)), 50) if adapted and norm(w) > 0 and norm(g) > 0 else 1.0
-        v = m * v + g + (wd * w if adapted else 0)
+        s = min(ETA * norm(w) / (norm(g) + wd * norm(w) + EPS), 50) if adapted and norm(w) > 0 and norm(g) > 0 else 1.0
+        v = m * v + np.clip(g + (wd * w if adapted else 0), -10, 10)
         return w - lr * s * v, v
     v = m * v + g + (wd * w if adapted else 0)  # sgd
     return w - lr * v, v
@@ -126,6 +126,11 @@ BACKENDS = ("foreach", "native", "compiled", "apex", NORMS_ONLY)
 def test_back_end_reference_and_numpy_agree_on_a_small_network_over_50_steps(name, backend, apex):
     """1e-6 relative per tensor against float64: fp32 masters keep 6e-8 per operation, and errors add like noise."""
     apex(backend)
+    if constants(name).only_foreach and backend in ("native", "compiled"):
+        with pytest.raises(ConfigError, match=f"{backend}: does not know this optimizer.preset: use foreach"):
+            contender(Tiny(), backend, constants(name))
+        assert contender(Tiny(), "auto", constants(name)).name == "foreach"
+        return
     rng, model = np.random.default_rng(1), Tiny()
     with torch.no_grad():
         for p in model.parameters():
@@ -142,6 +147,8 @@ def test_back_end_reference_and_numpy_agree_on_a_small_network_over_50_steps(nam
             lr = lr or LR  # LARC divides by it
         for i, p in enumerate(fast):
             g = (rng.standard_normal(p.shape) * 10.0 ** (i % 4 - 3)).astype(np.float32)
+            if PRESETS[name].direction_clamp:
+                g *= 30  # beyond the clamp
             if i == step % 5:
                 g[:] = 0  # takes the zero-norm rule, with weights that are not zero
             p.grad.copy_(torch.tensor(g) * 64)  # a sum over 64 images, that the step turns into a mean
@@ -239,6 +246,20 @@ def test_the_update_does_not_depend_on_the_loss_scale(scale):
         Lars([p], [], constants("fujitsu_mlperf06")).step(LR, WD, M, 1 / loss_scale)
         updated.append(p.detach())
     torch.testing.assert_close(updated[0], updated[1], rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("backend", ["foreach", "native", "compiled"])
+def test_a_zero_gradient_without_decay_and_epsilon_leaves_the_weights(backend):
+    """The trust ratio is 0 / 0 there; it counts as one."""
+    model, bare = Tiny(), Constants(PRESETS["fujitsu_mlperf06"], ETA)
+    lars = contender(model, backend, bare)
+    before = [p.detach().clone() for p in lars.parameters]
+    lars.step(LR, 0.0, M, 1.0)
+    for p, w in zip(lars.parameters, before):
+        torch.testing.assert_close(p.detach(), w, rtol=0, atol=0)
+        slow = w.clone()
+        reference_step(slow, torch.zeros_like(w), torch.zeros_like(w), True, bare, LR, 0.0, M)
+        torch.testing.assert_close(slow, w, rtol=0, atol=0)
 
 
 def test_momentum_sgd_equals_pytorchs_own():

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from reproduce.artefacts import ARTEFACTS
-from reproduce.errors import ConfigError
+from reproduce.engine.data import folders
+from reproduce.errors import ConfigError, DataError
 from reproduce.recipe import load as configs
 from tests.helpers import ROOT
 
@@ -30,7 +31,8 @@ def test_every_run_loads_and_its_name_decodes(path):
 def test_every_recipe_value_has_a_source(path):
     """Values left at a field's default are not part of the recipe as published; they must be harmless ones."""
     config = configs.load(path)
-    unsourced = {f"{s}.{k}" for s in configs.RECIPE for k in config.recipe()[s]} - set(config.sources)
+    stated = {f"{s}.{k}" for s in configs.RECIPE for k, value in config.recipe()[s].items() if value is not None}
+    unsourced = stated - set(config.sources)
     assert unsourced <= {
         "batch.recalibration_updates",  # read by bn_eval = "recalibrated" alone
         "data.corrupt_images",
@@ -70,7 +72,22 @@ def one(section: str, key: str, value: str) -> str:
     return f"[{section}]\n{key} = {entry(value)}"
 
 
+STEP = one("schedule", "decay", '"step"')
 BROKEN = {
+    "a shard of fewer images than its batch": (
+        f'[batch]\nepoch_rule = {entry(chr(34) + "carry" + chr(34))}\nlocal_batch = {entry("700")}',
+        "batch.local_batch = ((0, 700),): must be at most 625, a worker's images, with epoch_rule = 'carry'",
+    ),
+    "step decay needs its milestones": (STEP, "schedule.decay_milestones = (): must be given for step decay"),
+    "milestone after the end": (
+        f"{STEP}\ndecay_milestones = {entry('[30, 90]')}",
+        "schedule.decay_milestones = (30.0, 90.0): must be between 0 and 90",
+    ),
+    "polynomial decay needs its power": (
+        one("schedule", "decay_power", '"none"'),
+        "schedule.decay_power = None: must be given for polynomial decay",
+    ),
+    "a data set is a folder": (one("data", "dataset", '"../x"'), "data.dataset = '../x': must be the name of a folder"),
     "unknown key, nearest named": (
         one("optimizer", "momentun", "0.9"),
         "optimizer.momentun: unknown key: did you mean 'momentum'",
@@ -105,6 +122,50 @@ def test_a_broken_rule_gives_one_clear_line(tmp_path, case):
         configs.load(path)
     message = str(caught.value)
     assert expected in message and str(path) in message and "\n" not in message
+
+
+NEWCOMER = """
+extends = "{base}"
+[run]
+name = "newcomer_b512_g16"
+title = "Somebody's recipe"
+tier = "paper"
+[data]
+dataset = {{ value = "imagenette", source = "public", ref = "its page" }}
+train_images = {{ value = 9469, source = "public", ref = "its page" }}
+val_images = {{ value = 3925, source = "public", ref = "its page" }}
+classes = {{ value = 10, source = "public", ref = "its page" }}
+[batch]
+workers = {{ value = 16, source = "chosen_here", ref = "test" }}
+local_batch = {{ value = 32, source = "chosen_here", ref = "test" }}
+[optimizer]
+preset = {{ value = "sgd", source = "public", ref = "its paper" }}
+momentum = {{ value = 0.9, source = "public", ref = "its paper" }}
+weight_decay = {{ value = 1e-4, source = "public", ref = "its paper" }}
+label_smoothing = {{ value = 0.0, source = "public", ref = "its paper" }}
+[schedule]
+epochs = {{ value = 90, source = "public", ref = "its paper" }}
+peak_lr = {{ value = 0.2, source = "public", ref = "its paper" }}
+warmup_epochs = {{ value = 0, source = "public", ref = "its paper" }}
+decay = {{ value = "step", source = "public", ref = "its paper" }}
+decay_milestones = {{ value = [30, 60, 80], source = "public", ref = "its paper" }}
+"""
+
+
+def test_a_newcomers_recipe_is_one_file_and_inherits_nothing_of_the_headlines(tmp_path):
+    """On a data set of its own, and without a word on what step decay does not use."""
+    path = tmp_path / "newcomer_b512_g16.toml"
+    path.write_text(NEWCOMER.format(base=ROOT / "paper_configs/_base_imagenet.toml"))
+    config = configs.load(path)
+    assert config.global_batch() == 512 and config.epoch_updates()[0] == 19
+    assert config.data.crop_area == (0.08, 1.0) and config.data.unaugmented_epochs == 0
+    assert config.batch.bn_eval == "mean" and config.schedule.decay_power is None
+    assert "mlperf06" not in {source.kind for source in config.sources.values()}
+    for pixels in ("train", "val"):
+        for name in "abcdefghij":
+            (tmp_path / "imagenette" / pixels / name).mkdir(parents=True)
+    with pytest.raises(DataError, match="data.val_images states 3,925"):  # its folder is looked into like any other
+        folders.index(tmp_path / "imagenette", config.data)
 
 
 def test_missing_file_names_the_nearest():

@@ -30,10 +30,13 @@ def make_lars(backend: str, weights, others, constants: Constants, gradients=Non
 
     device: torch.device = (*weights, *others)[0].device
     if backend == "auto":
-        backend = "native" if device.type == "cpu" and native.kernel() else "foreach"
-        if device.type == "cpu" and backend == "foreach" and (environ.text("RANK") or "0") == "0":
+        wanted = device.type == "cpu" and not constants.only_foreach
+        backend = "native" if wanted and native.kernel() else "foreach"
+        if wanted and backend == "foreach" and (environ.text("RANK") or "0") == "0":
             print(f"warning: LARS in C cannot be had ({native.why_not()}): foreach, which is slower, takes its place",
                   file=sys.stderr, flush=True)  # fmt: skip
+    if backend in ("native", "compiled") and constants.only_foreach:
+        raise ConfigError(f"LARS back-end {backend}: does not know this optimizer.preset: use foreach")
     if backend == "foreach":
         return Lars(weights, others, constants)
     if backend == "native":

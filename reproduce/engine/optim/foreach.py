@@ -46,7 +46,10 @@ class Lars:
             torch._foreach_add_(d[: self.adapted], w[: self.adapted], alpha=weight_decay)
         else:
             torch._foreach_add_(d[: self.adapted], torch._foreach_mul(w[: self.adapted], decays))
-        convention = self.c.preset.convention
+        convention, limit = self.c.preset.convention, self.c.preset.direction_clamp
+        if limit is not None:
+            torch._foreach_clamp_max_(d, limit)
+            torch._foreach_clamp_min_(d, -limit)
         torch._foreach_mul_(v, momentum)
         if s is None:
             torch._foreach_add_(v, d, alpha=lr if convention == "A" else 1.0)
@@ -75,11 +78,12 @@ class Lars:
 
 def trust_ratios(c: Constants, w_norm: torch.Tensor, g_norm: torch.Tensor, lr, weight_decay):
     """(s in fp32, whether the norms allow one), both [tensors], from norms [tensors]; numbers may be 0-d tensors."""
-    s = c.eta * w_norm / (g_norm + c.decay_in_ratio(weight_decay) * w_norm + c.eps_in_ratio)
+    below = g_norm + c.decay_in_ratio(weight_decay) * w_norm + c.eps
+    s = c.eta * w_norm / below
     if c.preset.clips:
         s = s / lr
     s = s.clamp(max=c.ceiling)
-    usable = w_norm > 0
+    usable = (w_norm > 0) & (below > 0)
     if c.preset.needs_gradient:
         usable = usable & (g_norm > 0)
     return torch.where(usable, s, 1.0).float(), usable

@@ -28,12 +28,12 @@ class Preset:
     convention: str  # "A" | "B" | "C", above
     adapts: bool = True  # False: s = 1 everywhere
     ratio_decay: str = "wd"  # lam in the ratio: "wd" as in the direction | "wd_times_peak_lr", constant
-    epsilon_in_ratio: bool = True
     skips_bn_and_bias: bool = True  # they take the full rate and no decay
     needs_gradient: bool = True  # s = 1 also where |g| = 0
     clips: bool = False  # LARC: s = min(s / lr, 1)
     clamp: float | None = None  # upper bound of s
     decays_unadapted: bool = True  # a tensor with a zero norm still decays
+    direction_clamp: float | None = None  # every element of d stays within +- this
 
 
 PRESETS = {
@@ -47,8 +47,9 @@ PRESETS = {
     "apex_larc": Preset("B", skips_bn_and_bias=False, clips=True, decays_unadapted=False),
     # timm, optim/lars.py with weight decay off for one-dimensional parameters.
     "timm": Preset("B"),
-    # NUS-HPC-AI-Lab/LARS-ImageNet-PyTorch: no epsilon, s clamped at 50.
-    "nus": Preset("C", epsilon_in_ratio=False, clamp=50.0),
+    # NUS-HPC-AI-Lab/LARS-ImageNet-PyTorch, lars.py at 4a528682 (runs with epsilon 1e-5): s clamped at 50, and the
+    # direction of every tensor, batch norm and biases too, clamped elementwise.
+    "nus": Preset("C", clamp=50.0, direction_clamp=10.0),
     # torch.optim.SGD with weight decay off for batch norm and biases.
     "sgd": Preset("B", adapts=False),
 }
@@ -72,8 +73,9 @@ class Constants:
         return self.ratio_decay if self.preset.ratio_decay == "wd_times_peak_lr" else weight_decay
 
     @property
-    def eps_in_ratio(self) -> float:
-        return self.eps if self.preset.epsilon_in_ratio else 0.0
+    def only_foreach(self) -> bool:
+        """Whether the faster back-ends lack this form, which no recipe here trains with."""
+        return self.preset.direction_clamp is not None
 
     @classmethod
     def of(cls, config: Config) -> "Constants":
@@ -114,8 +116,9 @@ def reference_step(
     if p.adapts and adapted:
         w_norm, g_norm = w.double().norm().item(), g.double().norm().item()
         ratio_decay = c.ratio_decay if p.ratio_decay == "wd_times_peak_lr" else weight_decay
-        if w_norm > 0 and (g_norm > 0 or not p.needs_gradient):
-            s = c.eta * w_norm / (g_norm + ratio_decay * w_norm + (c.eps if p.epsilon_in_ratio else 0.0))
+        below = g_norm + ratio_decay * w_norm + c.eps  # 0 only for a zero gradient without decay and epsilon: s = 1
+        if w_norm > 0 and below > 0 and (g_norm > 0 or not p.needs_gradient):
+            s = c.eta * w_norm / below
             if p.clips:
                 s = min(s / lr, 1.0)
             if p.clamp is not None:
@@ -123,6 +126,8 @@ def reference_step(
         elif not p.decays_unadapted:
             decay = 0.0
     d = g + decay * w
+    if p.direction_clamp is not None:
+        d = d.clamp(-p.direction_clamp, p.direction_clamp)
     if p.convention == "A":
         v.mul_(momentum).add_(lr * s * d)
         w.sub_(v)

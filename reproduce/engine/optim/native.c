@@ -47,8 +47,9 @@ void lars_step(const struct rule *r, ptrdiff_t tensors, ptrdiff_t adapted, const
         double s = 1, decay = t < adapted ? r->weight_decay : 0;
         if (r->adapts && t < adapted) {
             double w_norm = norm(w[t], lengths[t], threads), g_norm = r->scale * norm(g[t], lengths[t], threads);
-            if (w_norm > 0 && (g_norm > 0 || !r->needs_gradient))
-                s = fmin(r->gain * r->eta * w_norm / (g_norm + r->ratio_decay * w_norm + r->eps), r->ceiling);
+            double below = g_norm + r->ratio_decay * w_norm + r->eps;
+            if (w_norm > 0 && below > 0 && (g_norm > 0 || !r->needs_gradient))
+                s = fmin(r->gain * r->eta * w_norm / below, r->ceiling);
             else if (!r->decays_unadapted)
                 decay = 0;
         }

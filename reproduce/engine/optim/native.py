@@ -49,7 +49,7 @@ class NativeLars(Lars):
         p, outside = self.c.preset, self.c.preset.convention == "C"
         gain = (1 / lr if lr else float("inf")) if p.clips else 1.0
         rule = Rule(
-            self.c.eta, self.c.eps_in_ratio, self.c.decay_in_ratio(weight_decay), gain,
+            self.c.eta, self.c.eps, self.c.decay_in_ratio(weight_decay), gain,
             self.c.ceiling, lr if p.convention == "A" else 1.0, 1.0 if p.convention == "A" else lr,
             weight_decay, momentum, gradient_scale, p.adapts, outside, p.needs_gradient, p.decays_unadapted,
         )  # fmt: skip
