@@ -53,6 +53,12 @@ def test_large_tensors_are_copied_only_where_workers_are_split_and_joined(found,
         assert not copies
 
 
+@pytest.mark.parametrize("name", [name for name in RECIPES if "recorded" in name])
+def test_no_sum_is_added_up_in_an_order_of_chance(found, name):
+    """After the exchange every process must compute the same bits, or their weights drift apart."""
+    assert not {"index_add_", "index_add", "scatter_add_", "scatter_add", "index_put_"} & found[name]["kernels"].keys()
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_kernels_and_memory_are_those_kept(found, name):
     """The number of a recipe, not only its limit: slack would let the next change hide."""

@@ -100,7 +100,7 @@ def replaced(watch: GpuWatch):
     for owner in (vectorised, compiled_lars):
         stack.enter_context(patch(owner, "compiled", watch.compiled))
     stack.enter_context(patch(dist, "all_reduce", all_reduce))
-    stack.enter_context(patch(dist, "reduce_scatter_tensor", reduce_scatter))
+    stack.enter_context(patch(comms, "reduce_scatter_into", reduce_scatter))
     stack.enter_context(patch(comms, "all_gather_into", all_gather))
     stack.enter_context(patch(trainer, "start_equal", lambda model, seed, comm, how: model.to(comm.device) and {}))
     return stack

@@ -40,11 +40,16 @@ def broadcast_weights(model: nn.Module, comm: Comm) -> None:
         p.copy_(part.view(p.shape))
 
 
-def check_equal(model: nn.Module, comm: Comm) -> None:
-    """Raises `TrainingError`, on every process, naming the first rank whose weights are not rank 0's."""
-    rank = comm.first_to_differ(bytes.fromhex(weights_sha256(model)))
+def check_equal(model: nn.Module, comm: Comm) -> str:
+    """The SHA-256 of the weights, once every process has rank 0's.
+
+    Raises `TrainingError`, on every process, naming the first rank whose weights are not.
+    """
+    digest = weights_sha256(model)
+    rank = comm.first_to_differ(bytes.fromhex(digest))
     if rank is not None:
         raise TrainingError(
             f"rank {rank} does not hold the weights of rank 0, the first of them to differ: start every process with "
             "the same config, seed, and versions of torch and NumPy, and test that rank's device"
         )
+    return digest

@@ -4,7 +4,11 @@ All three are laid out alike, every tensor beginning on a row of its own (`gradi
 kernel over all rows, whatever the tensors, and what differs by tensor is a column of numbers, one for each row.
 """
 
+import itertools
+from collections.abc import Sequence
+
 import torch
+import torch.nn.functional as F
 
 from reproduce.engine.dist.gradients import ROW, Gradients
 from reproduce.engine.optim.foreach import Lars, trust_ratios
@@ -31,11 +35,14 @@ class CompiledLars(Lars):
         self._g = gradients.buffer.view(rows, ROW)
         self._w, self._v = torch.zeros_like(self._g), torch.zeros_like(self._g)
         # a row of padding or controls, of no tensor, belongs to the tensor after the last, which is never adapted
-        tensor_of_row = torch.full((rows,), len(self.parameters))
+        tensor_of_row, rows_of = torch.full((rows,), len(self.parameters)), []
         for number, p in enumerate(self.parameters):
             begin = gradients.begins[id(p)]
-            tensor_of_row[begin // ROW : -(-(begin + p.numel()) // ROW)] = number
+            first, end = begin // ROW, -(-(begin + p.numel()) // ROW)
+            rows_of.append(range(first, end))
+            tensor_of_row[first:end] = number
             self._move(p, number, begin)
+        self._stages = [stage.to(device) for stage in stages([*rows_of, range(0)], rows)]
         self._tensor_of_row = tensor_of_row.to(device)
         self._adapts = (torch.arange(len(self.parameters) + 1) < self.adapted).to(device)
 
@@ -65,13 +72,42 @@ class CompiledLars(Lars):
         decay = torch.where(self._adapts, weight_decay, 0.0)
         if not self.c.preset.adapts:
             return torch.ones_like(decay), decay
-        squares = torch.zeros(2, len(decay), dtype=torch.float64, device=decay.device)
-        squares.index_add_(1, self._tensor_of_row, torch.stack(compiled(_squares)(self._w, self._g)).double())
-        w_norm, g_norm = squares.sqrt()
+        w_norm, g_norm = self._sums(torch.stack(compiled(_squares)(self._w, self._g)).double()).sqrt()
         s, usable = trust_ratios(self.c, w_norm, g_norm * scale, lr, weight_decay)
         if not self.c.preset.decays_unadapted:
             decay = torch.where(usable, decay, 0.0)
         return torch.where(self._adapts, s, 1.0), decay
+
+
+    def _sums(self, rows: torch.Tensor) -> torch.Tensor:
+        """[2, tensors + 1]: the sums over each tensor's rows, of [2, rows], added up in one order on every device.
+
+        A GPU's `index_add_` adds in the order in which threads arrive, and processes would drift apart.
+        """
+        for stage in self._stages:
+            rows = F.pad(rows, (0, 1))[:, stage].sum(2)
+        return rows
+
+
+WIDTH = 64  # rows, and then sums of rows, that are added at a time
+
+
+def stages(groups: Sequence[range], count: int) -> list[torch.Tensor]:
+    """How `count` numbers are added up by group: tables [sums, at most so many of each] of what to add.
+
+    The first adds `WIDTH` neighbours of one group at a time, the second all of a group's sums. A place that adds
+    nothing points behind the last number, where there is to be a zero.
+    """
+    parts = [group[first : first + WIDTH] for group in groups for first in range(0, len(group), WIDTH)]
+    ends = list(itertools.accumulate((-(-len(group) // WIDTH) for group in groups), initial=0))
+    return [_table(parts, count), _table([range(a, b) for a, b in zip(ends, ends[1:])], len(parts))]
+
+
+def _table(groups: Sequence[range], nothing: int) -> torch.Tensor:
+    table = torch.full((len(groups), max(map(len, groups))), nothing)
+    for row, group in zip(table, groups):
+        row[: len(group)] = torch.arange(group.start, group.stop)
+    return table
 
 
 def _squares(w: torch.Tensor, g: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
