@@ -16,6 +16,7 @@ from reproduce.engine.device import pick_device
 from reproduce.engine.dist import dist_env
 from reproduce.engine.dist.binding import bind
 from reproduce.engine.dist.comm import Comm
+from reproduce.engine.dist.ending import as_one_of_many
 from reproduce.engine.environment import compute_precision
 from reproduce.engine.evaluation import epoch_trained, evaluate
 from reproduce.engine.trainer import Trainer
@@ -85,10 +86,15 @@ def main(argv=None) -> None:
     parser.add_argument("--backend", choices=("auto", "dali", "torchvision"), default="auto", help="data back-end")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="as the run was given")
     args = parser.parse_args(argv)
+    as_one_of_many(lambda: run(args))
+
+
+def run(args: argparse.Namespace) -> None:
+    """One process of an evaluation; raises `UserError`."""
     config, state = configs.load(args.config, args.set), saved_state(args.checkpoint)
     bind(dist_env.adopt().local_rank)
     comm, seed = Comm(pick_device(args.device)), state.get("seed", 0)  # a state without one is refused below
-    try:
+    with comm:
         precision = compute_precision(config, comm.device)
         trainer = Trainer(config, seed, comm, precision)
         trainer.load_state(state)
@@ -97,8 +103,7 @@ def main(argv=None) -> None:
         )
         rows = four_ways(trainer, loader)
         loader.close()
-    finally:
-        comm.close()
+        trainer.close()
     if comm.rank == 0:
         print(f"{header(trainer, seed, precision)}\n\n{table(rows)}")
 

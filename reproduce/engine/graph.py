@@ -64,6 +64,10 @@ class GraphedUpdate:
         trainer.update = update + 1
         return self._outcome.clone()
 
+    def release(self) -> None:
+        """Let go of the recording. Before the communicators close: NCCL's wait for graphs that hold collectives."""
+        self._shape, self._taken, self._replay, self._outcome, self._chunks = (), 0, None, None, []
+
     def _body(self, global_batch: int) -> None:
         with self._trainer.autocast:
             for chunk in self._chunks:

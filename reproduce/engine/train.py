@@ -7,7 +7,6 @@ order of floating-point sums.
 """
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from reproduce.engine.device import pick_device
 from reproduce.engine.dist import dist_env
 from reproduce.engine.dist.binding import bind
 from reproduce.engine.dist.comm import Comm
+from reproduce.engine.dist.ending import as_one_of_many
 from reproduce.engine.dist.wishes import Wishes
 from reproduce.engine.environment import compute_precision, describe
 from reproduce.engine.execution import BATCH_NORMS, Execution
@@ -31,18 +31,7 @@ from reproduce.engine.optim import BACKENDS
 from reproduce.engine.progress import Tick
 from reproduce.engine.record import Record, Snapshot
 from reproduce.engine.trainer import Trainer
-from reproduce.errors import (
-    CheckpointError,
-    ConfigError,
-    DataError,
-    LostError,
-    NetworkError,
-    Preempted,
-    TrainingError,
-    UserError,
-    command,
-    say,
-)
+from reproduce.errors import CheckpointError, ConfigError, DataError, Preempted, TrainingError, command
 from reproduce.events import ENVIRONMENT, RESULT, RESUMED, Event, checkpoint_folder, end, point, start
 from reproduce.recipe import load as configs
 from reproduce.recipe.load import Config
@@ -96,13 +85,16 @@ def train(
     except (DataError, TrainingError) as error:
         yield end("run_stop", status="aborted", reason=str(error))
         raise
+    except Preempted:  # all processes stop together, and disconnect
+        trainer.close()
+        raise
     comm.synchronise()
     stopped = time.time_ns()  # the clock stops here; hashing the weights and the last checkpoint are not of the run
     result = {"updates": trainer.update, "weights_sha256": weights_sha256(trainer.model), "skipped": sum(map(len, bad))}
     yield Event(RESULT, result, at=stopped)
     yield Event("run_stop", None, {"status": "success"}, "INTERVAL_END", at=stopped)
     yield _snapshot(trainer, loader, bad)
-    trainer.gradients.close()
+    trainer.close()
 
 
 def _epoch(trainer: Trainer, loader: Loader, resumed: bool) -> Iterator[Event | Tick | Snapshot]:
@@ -181,21 +173,7 @@ def main(argv=None) -> None:
         "the others before it ends the run (default: 300)")  # fmt: skip
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a value")
     args = parser.parse_args(argv)
-    try:
-        run(args)
-    except UserError as error:
-        rank = dist_env.rank()
-        if rank is None:
-            raise
-        # Most errors strike every process alike. The first speaks and leaves at once, which makes the launcher end the
-        # others before they repeat it; an error of one process alone is still said, a little later. What killed
-        # another process the launcher knows better than any of them.
-        first, preempted = rank == "0", isinstance(error, Preempted)
-        if isinstance(error, LostError | NetworkError) or not (first or preempted):
-            time.sleep(5.0)
-        if first or not preempted:
-            say(error)
-        os._exit(error.exit_code)
+    as_one_of_many(lambda: run(args))
 
 
 def run(args: argparse.Namespace) -> None:
@@ -218,19 +196,19 @@ def run(args: argparse.Namespace) -> None:
     wishes = Wishes(args.checkpoint_every if comm.rank == 0 else 0.0)
     wishes.heed_signals()
     folder, record = checkpoint_folder(args.out, config.run.name, args.seed), None
-    try:
-        record = Record(config, args.seed, args.out, Checkpoints(folder, args.keep)) if comm.rank == 0 else None
-        found = comm.broadcast_bytes(record.resume() if record and not args.restart else None)
-        resume = unpack(found) if found else None
-        if record:
-            record.open(resume)
-        for event in train(config, args.seed, args.data, comm, args.backend, wishes, resume, execution, started):
+    with comm:
+        try:
+            record = Record(config, args.seed, args.out, Checkpoints(folder, args.keep)) if comm.rank == 0 else None
+            found = comm.broadcast_bytes(record.resume() if record and not args.restart else None)
+            resume = unpack(found) if found else None
             if record:
-                record(event)
-    finally:
-        if record:
-            record.close()
-        comm.close()
+                record.open(resume)
+            for event in train(config, args.seed, args.data, comm, args.backend, wishes, resume, execution, started):
+                if record:
+                    record(event)
+        finally:
+            if record:
+                record.close()
 
 
 if __name__ == "__main__":

@@ -164,6 +164,12 @@ class Trainer:
         self.comm.watch.doing(f"the evaluation after epoch {self.epoch}")
         return evaluate(self, loader, self.config.batch.bn_eval)
 
+    def close(self) -> None:
+        """End the exchange of gradients and let go of what holds it; before `Comm.close`."""
+        if isinstance(self._take, GraphedUpdate):
+            self._take.release()
+        self.gradients.close()
+
     # ---- checkpoints ----------------------------------------------------------------------------------------------
 
     def state(self) -> dict | None:

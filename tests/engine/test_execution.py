@@ -1,6 +1,9 @@
 """Other ways to compute the same: vectorised batch norm, recorded updates, another back-end after a checkpoint."""
 
+import contextlib
 import functools
+import gc
+import weakref
 from pathlib import Path
 
 import pytest
@@ -12,9 +15,10 @@ from reproduce.engine.dist.comm import Comm
 from reproduce.engine.execution import Execution
 from reproduce.engine.graph import WARM_UP, GraphedUpdate
 from reproduce.engine.model import build_model
+from reproduce.engine.train import train as train_run
 from reproduce.engine.trainer import Trainer
 from reproduce.engine.workers import WorkerBatchNorm2d, WorkerStatistics
-from reproduce.errors import ConfigError
+from reproduce.errors import ConfigError, Preempted
 from reproduce.recipe import load as configs
 
 QUICK = "paper_configs/quick/headline_b800_w20.toml"
@@ -173,6 +177,33 @@ def test_recorded_updates_equal_those_taken_as_usual():
     assert graphed.update == plain.update == sum(updates)
     for a, b in zip(parameters(plain), parameters(graphed)):
         assert torch.equal(a, b)
+
+
+def test_a_recording_is_gone_when_the_trainer_has_closed():
+    """NCCL would wait for it when the communicators close; a cycle would keep it until Python cleans up."""
+    trainer = recorded(build(Execution(lars="compiled")), [])
+    for _, _ in zip(range(WARM_UP + 1), trainer.train_epoch(Varying(trainer))):
+        pass
+    recording = weakref.ref(trainer._take._replay)
+    gc.disable()
+    try:
+        trainer.close()
+        assert recording() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("stop", [False, True])
+def test_a_run_lets_go_of_its_recording_before_it_disconnects(monkeypatch, stop):
+    seen, wishes = [], Wish()
+    wishes.stop = stop
+    monkeypatch.setattr(Trainer, "close", lambda self: seen.append("trainer"))
+    monkeypatch.setattr(Comm, "close", lambda self: seen.append("comm"))
+    comm = Comm(torch.device("cpu"))
+    with pytest.raises(Preempted) if stop else contextlib.nullcontext(), comm:
+        for _ in train_run(configs.load(QUICK, SMALL), 1, Path(), comm, wishes=wishes):
+            pass
+    assert seen == ["trainer", "comm"]
 
 
 class Wish:

@@ -14,10 +14,11 @@ from reproduce import environ
 from reproduce.engine.device import check_own
 from reproduce.engine.dist import rendezvous
 from reproduce.engine.dist.watch import NoWatch, Watch
-from reproduce.errors import ConfigError, LostError, NetworkError
+from reproduce.errors import ConfigError, LostError, NetworkError, Preempted
 
-# renamed in torch 2.14; the old name warns there
+# renamed in torch 2.14; the old names warn there
 all_gather_into = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+reduce_scatter_into = getattr(dist, "reduce_scatter_single", None) or dist.reduce_scatter_tensor
 
 
 class Comm:
@@ -47,18 +48,27 @@ class Comm:
                 f"{self.node_size}: start equally many on each node, or use 'flat'"
             )
         limit = datetime.timedelta(seconds=timeout)
-        backend = "nccl" if device.type == "cuda" else "gloo"
         store = rendezvous.meet(self.rank, self.world_size, self.node_size == self.world_size, timeout)
         check_own(store, device, self.rank, environ.whole_number("LOCAL_RANK") or 0)
         with self.others("the start of all processes"):
-            dist.init_process_group(
-                backend, store=store, rank=self.rank, world_size=self.world_size, timeout=2 * limit
-            )
+            self._connect(store, 2 * limit)
         self.watch = Watch(store, self.rank, self.world_size, timeout)
         if self.two_stage:
-            self._node, _ = dist.new_subgroups(self.node_size)
-            peers = [list(range(local, self.world_size, self.node_size)) for local in range(self.node_size)]
-            self._peers, _ = dist.new_subgroups_by_enumeration(peers)  # the ranks with our place in their nodes
+            with self.others("the groups of all processes"):
+                self._divide(2 * limit)
+
+    def _connect(self, store: dist.Store, limit: datetime.timedelta) -> None:
+        gpu = self.device if self.device.type == "cuda" else None  # given, NCCL connects now, not in the first sum
+        dist.init_process_group(
+            "nccl" if gpu else "gloo", store=store, rank=self.rank, world_size=self.world_size, timeout=limit,
+            device_id=gpu,
+        )  # fmt: skip
+
+    def _divide(self, limit: datetime.timedelta) -> None:
+        """The processes of this node, and those with our place in their nodes."""
+        self._node, _ = dist.new_subgroups(self.node_size, timeout=limit)
+        peers = [list(range(local, self.world_size, self.node_size)) for local in range(self.node_size)]
+        self._peers, _ = dist.new_subgroups_by_enumeration(peers, timeout=limit)
 
     @property
     def multiple(self) -> int:
@@ -88,6 +98,14 @@ class Comm:
                 "again to go on from the last checkpoint"
             ) from error
 
+    @contextlib.contextmanager
+    def results(self, what: str) -> Iterator[None]:
+        """As `others`, around collectives whose results are wanted now: those of NCCL have only begun on return."""
+        with self.others(what):
+            yield
+            if self.device.type == "cuda":
+                torch.cuda.current_stream(self.device).synchronize()
+
     def reduce_(self, flat: torch.Tensor) -> dist.Work | None:
         """Sum a one-dimensional tensor of gradients over all processes, in place, by the configured algorithm.
 
@@ -98,7 +116,7 @@ class Comm:
         if not self.two_stage:
             return dist.all_reduce(flat, async_op=True)
         part = flat.new_empty(len(flat) // self.node_size)
-        dist.reduce_scatter_tensor(part, flat, group=self._node)
+        reduce_scatter_into(part, flat, group=self._node)
         dist.all_reduce(part, group=self._peers)
         all_gather_into(flat, part, group=self._node)
         return None
@@ -106,7 +124,7 @@ class Comm:
     def sum_(self, tensor: torch.Tensor) -> torch.Tensor:
         """Sum over processes, in place; returns `tensor`."""
         if self.world_size > 1:
-            with self.others("a sum over all processes"):
+            with self.results("a sum over all processes"):
                 dist.all_reduce(tensor)
         return tensor
 
@@ -115,14 +133,14 @@ class Comm:
         if self.world_size == 1:
             return row[None]
         table = row.new_empty(self.world_size * row.numel())
-        with self.others("a table of all processes"):
+        with self.results("a table of all processes"):
             all_gather_into(table, row.reshape(-1).contiguous())
         return table.view(self.world_size, *row.shape)
 
     def broadcast_(self, tensor: torch.Tensor, root: int) -> torch.Tensor:
         """Copy the root's values to every process, in place; returns `tensor`."""
         if self.world_size > 1:
-            with self.others(f"what rank {root} sends"):
+            with self.results(f"what rank {root} sends"):
                 dist.broadcast(tensor, root)
         return tensor
 
@@ -148,10 +166,10 @@ class Comm:
 
     def synchronise(self) -> None:
         """Wait for the device and for all processes; stands on both sides of everything that is timed."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        if self.world_size > 1:
-            with self.others("all processes to get here"):
+        with self.others("all processes to get here"):
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)  # what is queued there may wait for the others as well
+            if self.world_size > 1:
                 dist.barrier()
 
     def union(self, numbers: set[int]) -> list[int]:
@@ -159,11 +177,25 @@ class Comm:
         if self.world_size == 1:
             return sorted(numbers)
         sets: list[set[int]] = [set()] * self.world_size
-        with self.others("the union of all processes"):
+        with self.results("the union of all processes"):
             dist.all_gather_object(sets, numbers)
         return sorted(set().union(*sets))
 
+    def __enter__(self) -> "Comm":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_) -> None:
+        if kind is None or issubclass(kind, Preempted):  # what all processes do together
+            self.close()
+        else:
+            self.abandon()
+
     def close(self) -> None:
+        """Disconnect, together with all others. A CUDA graph that holds collectives must have gone: NCCL waits for it."""
         self.watch.close()
         if self.world_size > 1 and dist.is_initialized():
             dist.destroy_process_group()
+
+    def abandon(self) -> None:
+        """Before this process leaves after an error: disconnecting would wait for others, who do not come."""
+        self.watch.stop()

@@ -7,6 +7,7 @@ gradients arrived; so the groups are its business and cannot be stated in a conf
 import warnings
 
 import torch
+import torch.distributed as dist
 from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 from torch.nn.parallel import DistributedDataParallel
@@ -45,8 +46,10 @@ class ReducerGradients:
             self.network.require_backward_grad_sync = last  # what its `no_sync` sets
 
     def wait(self) -> None:
-        """The reducer has waited at the end of backward."""
-        self.comm.sum_(self.controls)
+        """The reducer has waited at the end of backward. On a GPU the host does not wait."""
+        if self.comm.world_size > 1:
+            with self.comm.others("the gradients of an update"):
+                dist.all_reduce(self.controls)
 
     def table(self) -> None:
         return None

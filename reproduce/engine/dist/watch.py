@@ -36,6 +36,9 @@ class NoWatch:
     def waiting(self, what: str):
         return contextlib.nullcontext()
 
+    def stop(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 
@@ -77,9 +80,13 @@ class Watch:
         finally:
             self._wait = None
 
+    def stop(self) -> None:
+        """Say nothing any more; the threads end when they can."""
+        self._closed.set()
+
     def close(self) -> None:
         """End the threads. The process that keeps the store should leave last."""
-        self._closed.set()
+        self.stop()
         for thread in self._threads:
             thread.join(2 * self.beat_seconds)  # one that hangs in the store is left behind
 

@@ -1,0 +1,42 @@
+"""How one process of many ends: what it says, and that it leaves without waiting for the others."""
+
+import os
+import time
+import traceback
+from collections.abc import Callable
+
+from reproduce.engine.dist import dist_env
+from reproduce.errors import LostError, NetworkError, Preempted, UserError, say
+
+LATER = 5.0  # seconds after which an error of one process alone is said
+
+
+def as_one_of_many(run: Callable[[], None]) -> None:
+    """Do `run`. After an error a process of a launcher's leaves at once, with its exit code and one line for it.
+
+    An ordinary end of the interpreter would disconnect, which with NCCL waits for processes that do not come.
+    """
+    rank = dist_env.rank()
+    try:
+        run()
+    except UserError as error:
+        if rank is None:
+            raise
+        _say(error, first=rank == "0")
+        os._exit(error.exit_code)
+    except Exception:
+        if rank is None:
+            raise
+        traceback.print_exc()
+        os._exit(1)
+
+
+def _say(error: UserError, first: bool) -> None:
+    # Most errors strike every process alike. The first speaks and leaves at once, which makes the launcher end the
+    # others before they repeat it; an error of one process alone is still said, a little later. What killed another
+    # process the launcher knows better than any of them.
+    preempted = isinstance(error, Preempted)
+    if isinstance(error, LostError | NetworkError) or not (first or preempted):
+        time.sleep(LATER)
+    if first or not preempted:
+        say(error)
