@@ -17,15 +17,14 @@ SMALL = [*step.SYNTHETIC, "batch.workers=2", "batch.local_batch=4", "data.train_
 
 
 def test_a_small_contest_has_ours_by_stages_and_a_peer():
-    request = {"rounds": 2, "contests": [{"config": str(step.QUICK), "overrides": SMALL}]}
+    request = {"rounds": 1, "contests": [{"config": str(step.QUICK), "overrides": SMALL}]}
     whole, stages = contest.parse(process.hold("startup", request, 1, with_peers=False)).tables
     assert [row.name for row in whole.rows] == ["ours", "torchvision's blocks"] and whole.unit == "s"
-    assert all(len(row.values) == 2 for row in whole.rows), "the warm-up round was counted"
+    assert all(len(row.values) == 1 for row in whole.rows), "the warm-up round was counted"
     assert all(stage in whole.rows[1].note for stage in STAGES)
     assert [row.name for row in stages.rows] == ["ours", *STAGES] and stages.rows[0] == whole.rows[0]
     parts = [sum(values) for values in zip(*(row.values for row in stages.rows[1:]))]
     assert parts == pytest.approx(whole.rows[0].values)
-    assert stages.row("interpreter and imports").median > stages.row("data").median
 
 
 def test_resnet50_starts_against_the_peers_that_are_installed(monkeypatch):

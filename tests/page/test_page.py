@@ -192,7 +192,7 @@ def test_nothing_measured_is_holes_with_commands_and_no_number(tier, tmp_path):
         if tier in piece.runs and piece.name != "table1":
             hole = found.named(piece.name)
             assert "missing" in hole.text and f"python {piece.script} --tier {tier}" in hole.text
-    assert "reproduce.bench comm" in found.text if tier == "quick" else True
+    assert ("reproduce.bench comm" in found.text) == (tier == "quick")
 
 
 def test_a_figure_of_other_logs_is_a_hole(copied):

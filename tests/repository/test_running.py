@@ -1,11 +1,12 @@
 """How the tests themselves are run: what is missing is never silent, and serial tests are alone."""
 
+import ast
 import threading
 import time
 
 import pytest
 
-from tests.helpers import turns
+from tests.helpers import ROOT, turns
 from tests.helpers.needs import missing, need
 
 
@@ -46,3 +47,12 @@ def test_a_serial_test_waits_for_the_others_and_they_for_it(monkeypatch, tmp_pat
         each.join(10)
     assert sorted(seen[:4]) == ["other 0 begins", "other 0 ends", "other 1 begins", "other 1 ends"]
     assert seen[4:] == ["serial begins", "serial ends"]
+
+
+def test_nobody_imports_a_test_module():
+    """What two of them share is in tests/helpers."""
+    for path in (ROOT / "tests").rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        found = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        found += [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+        assert not [module for module in found if module.rpartition(".")[2].startswith("test_")], path

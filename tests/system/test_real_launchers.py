@@ -1,7 +1,7 @@
 """The engine under real launchers: torchrun, Open MPI's mpirun, Slurm's srun on four emulated nodes, Grid Engine.
 
-Four ranks each, of one small run: its weights at the end are the same to the last bit, whoever started the ranks and
-however often they were interrupted.
+Four ranks each, of one small run: its weights at the end are the same to the last bit, whoever started the ranks.
+Interrupted runs go on in test_real_jobs.py.
 """
 
 import os
@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from reproduce.errors import EXIT_PREEMPTED
-from reproduce.events import ENVIRONMENT, RESULT, RESUMED, log_path, read_events
+from reproduce.events import ENVIRONMENT, RESULT, log_path, read_events
 from tests.helpers import ROOT
 from tests.helpers.data import make_config, make_folder
 from tests.helpers.needs import need
@@ -120,22 +120,6 @@ def test_a_grid_engine_job_that_asks_as_the_papers_did(tmp_path, images, expecte
 
 
 # ---- preemption -----------------------------------------------------------------------------------------------------
-
-
-def test_a_requeued_slurm_job_goes_on_from_its_checkpoint(tmp_path, images, expected, cluster):
-    """Slurm tells the ranks to end, and srun as well, which then kills them: they may or may not save once more."""
-    often = ["--checkpoint-every", "0.2"]
-    script = shell_script(tmp_path / "job.sh", *SRUN, *TRAIN, *arguments(tmp_path, images), *often)
-    said, log = tmp_path / "said", log_path(tmp_path, "small", 1)
-    options = ["--parsable", "--nodes=4", "--ntasks=4", "--requeue", "--open-mode=append", f"--output={said}"]
-    env = {**cluster.env, **ENV}
-    handed_in = subprocess.run(["sbatch", *options, script], env=env, capture_output=True, text=True, check=True)
-    job = handed_in.stdout.strip()
-    wait_for(log, '"epoch_stop"')
-    assert cluster.run("scontrol", "requeue", job).returncode == 0
-    assert cluster.wait(job) == "COMPLETED", said.read_text()
-    assert "resumed after update" in said.read_text()
-    assert sha256(tmp_path) == expected and len(values(tmp_path, RESUMED)) == 1
 
 
 @pytest.mark.parametrize("launcher", ["openmpi", "slurm"])
