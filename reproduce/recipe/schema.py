@@ -166,15 +166,7 @@ class Config:
         Values equal to their field's default are left out, so that a new optional field, which leaves the runs of all
         existing files as they were, leaves their hashes and published logs valid too.
         """
-        stated = {}
-        for name in RECIPE:
-            section = getattr(self, name)
-            defaults = {field.name: field.default for field in dataclasses.fields(section)}
-            values = {k: v for k, v in dataclasses.asdict(section).items() if v != defaults[k]}
-            if values:
-                stated[name] = values
-        text = json.dumps(stated, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return digest(self.recipe())
 
     # ---- derived values -------------------------------------------------------------------------------------------
 
@@ -239,3 +231,36 @@ SECTIONS = {
     "communication": Communication,
 }  # fmt: skip
 RECIPE = tuple(name for name in SECTIONS if name != "run")
+
+
+def digest(recipe: dict) -> str:
+    """`Config.hash` of a recipe, also of one read from a log. Raises `TypeError`, `ValueError` if it is none."""
+    stated = {}
+    for name in sorted(recipe):
+        defaults = _defaults(name)
+        values = {key: value for key, value in _plain(recipe[name]).items() if value != defaults.get(key, NO_DEFAULT)}
+        if values:
+            stated[name] = values
+    text = json.dumps(stated, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def of_recipe(recipe: dict) -> Config:
+    """The config of a recipe read from a log, for its derived values. Raises `TypeError` for other keys than ours."""
+    sections = {name: SECTIONS[name](**recipe.get(name, {})) for name in RECIPE}
+    return Config(run=Run("", "", ""), **sections, sources=types.MappingProxyType({}), path="")
+
+
+NO_DEFAULT = object()
+
+
+def _plain(section: dict) -> dict:
+    """As JSON gives it back: lists for tuples."""
+    if not isinstance(section, dict):
+        raise TypeError("a section is no table")
+    return json.loads(json.dumps(section))
+
+
+def _defaults(name: str) -> dict:
+    found = dataclasses.fields(SECTIONS[name]) if name in SECTIONS else ()
+    return _plain({field.name: field.default for field in found if field.default is not dataclasses.MISSING})
