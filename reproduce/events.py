@@ -14,27 +14,14 @@ import math
 import os
 import statistics
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from reproduce import files, log_rules
 from reproduce.errors import LogError
+from reproduce.logged import CONFIG, ENVIRONMENT, PREFIX, RESULT, RESUMED, Event, is_count, read_events, shown
 
-PREFIX = ":::MLLOG "
-# Ours, beside the MLPerf keys; open-division logs may carry more keys than the rules ask for.
-CONFIG, ENVIRONMENT, RESULT = "reproduce_config", "reproduce_environment", "reproduce_result"
-RESUMED = "reproduce_resumed"  # value: the environment from here on
-
-
-@dataclass(frozen=True)
-class Event:
-    """One thing that happened. `kind` is POINT_IN_TIME, INTERVAL_START or INTERVAL_END, as MLPerf names them."""
-
-    key: str
-    value: object = None
-    metadata: dict = field(default_factory=dict)
-    kind: str = "POINT_IN_TIME"
-    at: int | None = None  # nanoseconds since the epoch; None: when it is written
-
+__all__ = ["CONFIG", "ENVIRONMENT", "PREFIX", "RESULT", "RESUMED", "Event", "read_events"]
 
 def start(key: str, value=None, **metadata) -> Event:
     return Event(key, value, metadata, "INTERVAL_START")
@@ -78,7 +65,7 @@ class LogWriter:
             "metadata": {"file": "reproduce/engine/train.py", "lineno": 0, **event.metadata},
         }
         try:
-            self._file.write(PREFIX + json.dumps(line) + "\n")
+            self._file.write(PREFIX + json.dumps(files.finite(line), allow_nan=False) + "\n")
             self._file.flush()
         except OSError as error:
             raise LogError(f"{self.path}: cannot write the log: {error.strerror}: free some space, run again") from None
@@ -166,37 +153,22 @@ def newest_update(checkpoints: Path) -> int | None:
     return max((int(path.stem.removeprefix("update_")) for path in checkpoints.glob("update_*.ckpt")), default=None)
 
 
-def read_events(path: Path) -> list[tuple[float, Event]]:
-    """All events of a log as (seconds since the epoch, Event); other lines are skipped, a cut last line too."""
-    events = []
-    for line in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
-        at = line.find(PREFIX)
-        if at < 0:
-            continue
-        try:
-            entry = json.loads(line[at + len(PREFIX) :])
-            stamp, kind = entry["time_ms"] / 1000, entry["event_type"]
-            events.append((stamp, Event(entry["key"], entry["value"], entry.get("metadata") or {}, kind)))
-        except (ValueError, KeyError, TypeError):
-            continue
-    return events
-
-
 def read_log(path: Path) -> RunLog:
     """Read one of our logs, strictly.
 
-    Never raises for what a file contains: a missing, truncated, aborted or foreign log comes back with a status other
-    than "complete", a reason in words and no numbers.
+    Never raises for what a file contains: a missing, truncated, aborted or foreign log, and one that contradicts itself
+    (`log_rules`), comes back with a status other than "complete", a reason in words and no numbers.
     """
     path = Path(path)
     try:
         events = read_events(path)
-    except OSError as error:
-        return RunLog(path, "incomplete", f"not readable: {error.strerror}")
+    except (OSError, ValueError) as error:
+        return RunLog(path, "incomplete", f"not readable: {files.why(error)}")
     try:
-        return _interpret(path, events)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        return RunLog(path, "incomplete", f"an event is malformed: {error!r}")
+        log = _interpret(path, events)
+    except log_rules.NUMBERS as error:
+        return RunLog(path, "incomplete", f"an event is malformed: {error!r}"[:200])
+    return replace(log, reason=shown(log.reason))
 
 
 def _interpret(path: Path, events: list[tuple[float, Event]]) -> RunLog:
@@ -205,20 +177,27 @@ def _interpret(path: Path, events: list[tuple[float, Event]]) -> RunLog:
         first.setdefault(event.key, event.value)
     if not events:
         return RunLog(path, "foreign", "holds no MLPerf event")
-    if CONFIG not in first:
+    if not isinstance(first.get(CONFIG), dict):
         return RunLog(path, "foreign", "was not written by this package: it names no config")
+    parts = [event.value for _, event in events if event.key in (ENVIRONMENT, RESUMED)]
     about = {
-        "config": first[CONFIG],
-        "environment": _environment([event.value for _, event in events if event.key in (ENVIRONMENT, RESUMED)]),
-        "seed": first.get("seed"),
-        "global_batch": first.get("global_batch_size"),
-    }
+        "config": first[CONFIG], "environment": _environment([part for part in parts if isinstance(part, dict)]),
+        "seed": first["seed"] if is_count(first.get("seed"), most=2**63) else None,
+        "global_batch": first["global_batch_size"] if is_count(first.get("global_batch_size"), 1) else None,
+    }  # fmt: skip
     last = events[-1][1]
     if last.key != "run_stop":
         return RunLog(path, "incomplete", f"ends at {last.key}, before run_stop", **about)
     if last.metadata.get("status") != "success":
         return RunLog(path, "aborted", str(last.metadata.get("reason", "no reason logged")), **about)
+    objection = log_rules.objection(events)
+    if objection:
+        return RunLog(path, "incomplete", objection, **about)
+    return _complete(path, events, about, first[RESULT])
 
+
+def _complete(path: Path, events: list[tuple[float, Event]], about: dict, result: dict) -> RunLog:
+    """The numbers of a log that `log_rules` has found to agree with itself."""
     begin = next(stamp for stamp, event in events if event.key == "run_start")
     accuracies, epoch_seconds, epoch_images = [], [], []
     opened: dict[str, float] = {}
@@ -231,23 +210,17 @@ def _interpret(path: Path, events: list[tuple[float, Event]]) -> RunLog:
             interruptions, interrupted = interruptions + 1, True
         elif event.key == "epoch_stop":
             epoch_seconds.append(math.nan if interrupted else stamp - opened[name])
-            epoch_images.append(int(event.metadata["images"]))
+            epoch_images.append(event.metadata["images"])
             del opened[name]
             interrupted = False
         elif event.kind == "INTERVAL_END" and name in totals:
             totals[name] += stamp - opened.pop(name)
         elif event.key == "eval_accuracy":
-            top1 = float(event.value)
-            if not 0 <= top1 <= 1:
-                raise ValueError(f"eval_accuracy {top1} is not a fraction of 1")
-            accuracies.append(Accuracy(int(event.metadata["epoch_num"]), top1, stamp - begin))
-    expected = about["config"]["recipe"]["schedule"]["epochs"]
-    if len(epoch_seconds) != expected:
-        return RunLog(path, "incomplete", f"holds {len(epoch_seconds)} of {expected} epochs", **about)
+            accuracies.append(Accuracy(event.metadata["epoch_num"], float(event.value), stamp - begin))
     return RunLog(
         path, "complete", **about, accuracies=tuple(accuracies), epoch_seconds=tuple(epoch_seconds),
         epoch_images=tuple(epoch_images), eval_seconds=totals["eval"], init_seconds=totals["init"],
-        run_seconds=events[-1][0] - begin, interruptions=interruptions, result=first.get(RESULT, {}),
+        run_seconds=events[-1][0] - begin, interruptions=interruptions, result=result,
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,19 +18,31 @@ sys.path.insert(0, str(ROOT))
 
 from reproduce import events  # noqa: E402  (the path comes first)
 from reproduce.recipe.load import load  # noqa: E402
+from reproduce.recipe.schema import digest  # noqa: E402
 
 
-def write_log(out: Path, name: str, seed: int = 1, hash_: str | None = None, status: str = "success") -> None:
+def write_log(out: Path, name: str, seed: int = 1, stale: bool = False, status: str = "success") -> None:
     config = load(ROOT / "paper_configs" / f"{name}.toml")
+    recipe = config.recipe() | ({"batch": config.recipe()["batch"] | {"recalibration_updates": 99}} if stale else {})
     log = events.LogWriter(events.log_path(out, config.run.name, seed))
-    log(events.point(events.CONFIG, {"hash": hash_ or config.hash, "recipe": config.recipe()}))
-    log(events.point("seed", seed))
-    log(events.start("run_start"))
-    for _ in range(config.schedule.epochs):
-        log(events.start("epoch_start"))
-        log(events.end("epoch_stop", images=1))
-    log(events.end("run_stop", status=status))
+    at, moment = time.time_ns(), 10**6
+    for event in story(config, {"hash": digest(recipe), "recipe": recipe}, seed, status):
+        at += moment
+        log(replace(event, at=at))
     log.close()
+
+
+def story(config, about: dict, seed: int, status: str):
+    yield events.point(events.CONFIG, about)
+    yield events.point("seed", seed)
+    yield events.start("run_start")
+    for epoch in range(1, config.schedule.epochs + 1):
+        yield events.start("epoch_start", epoch_num=epoch)
+        yield events.end("epoch_stop", epoch_num=epoch, images=config.data.train_images)
+        if config.evaluates_after(epoch):
+            yield events.point("eval_accuracy", 0.5, epoch_num=epoch)
+    yield events.point(events.RESULT, {"updates": config.total_updates})
+    yield events.end("run_stop", status=status)
 
 
 def interrupt(out: Path, name: str, seed: int, interruptions: list[str]) -> None:

@@ -96,8 +96,8 @@ def test_list_tells_done_stale_missing_and_partial(tmp_path, capsys):
     assert " partial (1 of 2 runs done) " in states()
     write_log(tmp_path, TABLE1[1])
     assert " done " in states()
-    write_log(tmp_path, TABLE1[0], hash_="0123456789ab")
-    write_log(tmp_path, TABLE1[1], hash_="0123456789ab")
+    write_log(tmp_path, TABLE1[0], stale=True)
+    write_log(tmp_path, TABLE1[1], stale=True)
     assert " stale " in states()
     write_log(tmp_path, TABLE1[0], status="aborted")
     write_log(tmp_path, TABLE1[1], status="aborted")
@@ -251,7 +251,7 @@ def test_gpus_that_pytorch_cannot_use_end_the_call_before_any_run(machine, tmp_p
 
 
 def test_does_what_is_missing_and_nothing_twice(tmp_path, stubbed, capfd):
-    write_log(tmp_path, TABLE1[0], hash_="0123456789ab")  # stale
+    write_log(tmp_path, TABLE1[0], stale=True)  # stale
     args = ["--only", "table1", "--out", str(tmp_path)]
     assert runner.main(args) == 0
     assert stubbed.calls == [f"{name} 1" for name in TABLE1]
