@@ -55,8 +55,9 @@ def once(events: Events) -> Iterator[str]:
     for key in ONCE:
         if keys.count(key) > 1:
             yield f"holds {keys.count(key)} events {key}: two runs in one file, or one twice"
-    if "run_start" not in keys:
-        yield "has no run_start"
+    for key in ("run_start", ENVIRONMENT):
+        if key not in keys:
+            yield f"has no {key}"
 
 
 def clock(events: Events) -> Iterator[str]:

@@ -82,7 +82,7 @@ TAMPERED = {
     "seed below 0": (edited("seed", put("value", value=-1)), "its seed is -1"),
     "no seed": (without("seed"), "its seed is None"),
     "two seeds": ("\n".join(LINES[:9] + [LINES[8].replace('"value": 1', '"value": 2')] + LINES[9:]), "names 2 seeds"),
-    "evaluations twice": ("\n".join(x for line in LINES for x in [line] * (1 + ("eval_acc" in line))), "are not the 23"),
+    "evaluations twice": ("\n".join(x for s in LINES for x in [s] * (1 + ("eval_accuracy" in s))), "are not the 23"),
     "evaluations differ": (edited("eval_accuracy", lambda e, _: e.update(value=e["value"] - 0.1)), "but 3250 of 10000"),
     "count differs": (accuracy(metadata("correct", value=9000)), "but 9000 of 10000 are 0.9"),
     "more right than there are": (accuracy(metadata("correct", value=10001)), "10001 of 10000 images"),
@@ -131,7 +131,7 @@ TAMPERED = {
     "environment a text": (environment(put("value", value="x")), "malformed"),
     "metadata a list": (epoch(put("metadata", value=[1])), "holds 89 of 90 epochs"),
     "key a number": (edited("run_start", put("key", value=7)), "has no run_start"),
-    "deep": (TEXT.replace(LINES[25], PREFIX + '{"a": ' + "[" * 100_000), "holds 89 of 90 epochs"),
+    "deep": (TEXT.replace(LINES[25], PREFIX + '{"a": ' + "[" * 100_000), "has no reproduce_environment"),
     "epochs for ever": (config(recipe("schedule", "epochs", value=10**9)), "not the one of its hash"),
     "no text": ("", "holds no MLPerf event"),
 }  # fmt: skip

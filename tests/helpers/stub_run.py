@@ -35,6 +35,7 @@ def write_log(out: Path, name: str, seed: int = 1, stale: bool = False, status: 
 def story(config, about: dict, seed: int, status: str):
     yield events.point(events.CONFIG, about)
     yield events.point("seed", seed)
+    yield events.point(events.ENVIRONMENT, {"devices": 1})
     yield events.start("run_start")
     for epoch in range(1, config.schedule.epochs + 1):
         yield events.start("epoch_start", epoch_num=epoch)
