@@ -2,7 +2,7 @@
 
     python reproduce/curve.py [--tier quick|node|paper] [--results DIR] [--out DIR]
 
-Writes curve.png, .pdf and .json. Needs the logs and no torch.
+Writes curve.png, .pdf, .svg and .json. Needs the logs and no torch.
 """
 
 import sys

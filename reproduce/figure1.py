@@ -2,7 +2,7 @@
 
     python reproduce/figure1.py [--tier quick|node|paper] [--results DIR] [--out DIR]
 
-Writes figure1.png, .pdf and .json. Needs neither logs nor torch.
+Writes figure1.png, .pdf, .svg and .json. Needs neither logs nor torch.
 """
 
 import sys

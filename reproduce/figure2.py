@@ -2,7 +2,7 @@
 
     python reproduce/figure2.py [--tier quick|node|paper] [--results DIR] [--out DIR]
 
-Writes figure2.png, .pdf and .json. Needs no torch; draws logs of ResNet-50 with a device per worker, if any.
+Writes figure2.png, .pdf, .svg and .json. Needs no torch; draws logs of ResNet-50 with a device per worker, if any.
 """
 
 import sys

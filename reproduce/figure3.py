@@ -2,7 +2,7 @@
 
     python reproduce/figure3.py [--tier quick|node|paper] [--results DIR] [--out DIR]
 
-Writes figure3.png, .pdf and .json. Needs the logs and no torch.
+Writes figure3.png, .pdf, .svg and .json. Needs the logs and no torch.
 """
 
 import sys

@@ -3,7 +3,7 @@
     python reproduce/groups.py [--results DIR] [--out DIR]
 
 Draws what `python -m reproduce.bench comm` measured, and beside it what the cluster model says of the paper's machine:
-groups.png, .pdf, .md and .json. Needs no torch.
+groups.png, .pdf, .svg, .md and .json. Needs no torch.
 """
 
 import sys

@@ -52,7 +52,7 @@ def _points(ax: Axes, network: Network, places, colour: str, marker: str, label:
             continue
         middle, low, high = (1e3 * s for s in (timing.median, min(timing.seconds), max(timing.seconds)))
         ax.errorbar([x], [middle], yerr=[[middle - low], [high - middle]], capsize=4, label=label, **style)
-        label = None
+        label = f"_{label.removeprefix('_')}"  # once in the legend
 
 
 def _floor(ax: Axes, timing: Timing | None) -> None:
@@ -104,9 +104,11 @@ def modelled_panel(ax: Axes, cluster: Cluster, found: list[Modelled]) -> None:
     """The model's step time by rule: a dash with the band of its assumed constants."""
     for one in found:
         x = RULES.index(one.rule) + (-OFFSET if one.overlap else OFFSET)
-        label = ("overlapped with backward" if one.overlap else "after backward") if one.rule == RULES[0] else None
+        label = "overlapped with backward" if one.overlap else "after backward"
+        label = label if one.rule == RULES[0] else f"_{label}"  # once in the legend
         colour = plot.BLUE if one.overlap else plot.RED
-        ax.plot([x], [1e3 * one.step.total], "_", markersize=16, markeredgewidth=2, color=colour, label=label)
+        ax.plot([x], [1e3 * one.step.total], "_", markersize=16, markeredgewidth=2, color=colour, label=label,
+                gid="modelled")
         ax.vlines(x, *(1e3 * seconds for seconds in one.band), color=colour, linestyle="--", linewidth=1.5)
     first = found[0].step
     alone = 1e3 * (first.forward + first.backward + first.jitter + first.update + first.host)

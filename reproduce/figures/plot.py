@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
+from reproduce.figures import svg  # noqa: E402
 from reproduce.figures.series import Series  # noqa: E402
 from reproduce.results import output  # noqa: E402
 
@@ -28,14 +29,15 @@ plt.rcParams.update({
 
 
 def look(kind: str, colour: str, marker: str = "o") -> dict:
-    """Line and marker arguments that show the kind of a number."""
-    return {
+    """Line and marker arguments that show the kind of a number. By `gid` its values are said in the SVG (svg.py)."""
+    found = {
         "paper": {"linestyle": "none", "marker": marker, "markersize": 10, "markerfacecolor": "none",
                   "markeredgewidth": 2, "color": colour},
         "measured": {"linestyle": "-", "linewidth": 1.8, "marker": marker, "markersize": 6, "color": colour},
         "modelled": {"linestyle": "--", "linewidth": 1.8, "color": colour},
         "public": {"linestyle": "-", "linewidth": 0.9, "alpha": 0.8, "color": colour},
     }[kind]  # fmt: skip
+    return found | {"gid": kind}
 
 
 def draw_batches(ax: Axes, series: Series, colour: str, marker: str = "o", row: int = 0) -> None:
@@ -79,11 +81,12 @@ def fit_accuracy(ax: Axes, series: list[Series]) -> None:
 
 
 def save(figure: Figure, out: Path, name: str, facts: dict) -> list[Path]:
-    """Write NAME.png, .pdf and .json. The same numbers give the same bytes: no dates are written."""
+    """Write NAME.png, .pdf, .svg and .json. The same numbers give the same bytes: no dates are written."""
     paths = []
     for suffix, metadata in (("png", {}), ("pdf", {"CreationDate": None})):
         buffer = io.BytesIO()
         figure.savefig(buffer, format=suffix, metadata=metadata)
         paths.append(output.write(out, f"{name}.{suffix}", buffer.getvalue()))
+    paths.append(output.write(out, f"{name}.svg", svg.render(figure)))
     plt.close(figure)
     return [*paths, output.write(out, f"{name}.json", output.to_json(facts))]

@@ -111,7 +111,7 @@ def test_the_same_inputs_give_the_same_bytes(tmp_path, few_draws):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         draw(tmp_path / name)
-    for suffix in ("png", "pdf", "json"):
+    for suffix in ("png", "pdf", "svg", "json"):
         assert (tmp_path / f"a/figure2.{suffix}").read_bytes() == (tmp_path / f"b/figure2.{suffix}").read_bytes()
 
 

@@ -143,7 +143,7 @@ def test_the_same_file_gives_the_same_bytes(tmp_path):
     write(tmp_path)
     for out in ("a", "b"):
         draw(tmp_path, tmp_path / out)
-    for suffix in ("png", "pdf", "json", "md"):
+    for suffix in ("png", "pdf", "svg", "json", "md"):
         assert (tmp_path / f"a/groups.{suffix}").read_bytes() == (tmp_path / f"b/groups.{suffix}").read_bytes()
 
 

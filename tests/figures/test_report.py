@@ -161,7 +161,7 @@ def test_redraws_without_torch_from_any_folder(script, results, no_torch, tmp_pa
         cwd=tmp_path / "elsewhere", env=no_torch, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    suffixes = ("md", "csv", "tex", "json") if script == "table1" else ("png", "pdf", "json")
+    suffixes = ("md", "csv", "tex", "json") if script == "table1" else ("png", "pdf", "svg", "json")
     for suffix in suffixes:
         assert (tmp_path / "elsewhere" / "drawn" / f"{script}.{suffix}").stat().st_size > 0
         assert f"{script}.{suffix}" in done.stdout

@@ -142,7 +142,7 @@ def test_the_same_logs_give_the_same_bytes(script, results, tmp_path):
     name = script.__name__.rpartition(".")[2]
     for out in ("a", "b"):
         script.main(["--results", str(results), "--out", str(tmp_path / out)])
-    for suffix in ("png", "pdf", "json"):
+    for suffix in ("png", "pdf", "svg", "json"):
         assert (tmp_path / "a" / f"{name}.{suffix}").read_bytes() == (tmp_path / "b" / f"{name}.{suffix}").read_bytes()
     assert b"CreationDate" not in (tmp_path / "a" / f"{name}.pdf").read_bytes()
 

@@ -169,7 +169,7 @@ def test_a_benchmark_is_checked_and_copied(place, monkeypatch):
 def test_figures_without_measurements_lie_beside_the_models(place, monkeypatch):
     monkeypatch.setattr(publish, "ARTEFACTS", (artefact("table1"), artefact("figure1")))
     lines = place.publish()
-    assert {f"added figures/modelled/figure1.{kind}" for kind in ("json", "pdf", "png")} <= set(lines)
+    assert {f"added figures/modelled/figure1.{kind}" for kind in ("json", "pdf", "png", "svg")} <= set(lines)
     place.log(PAPER, devices=8)
     assert not [line for line in place.publish("node") if "modelled" in line]  # the same figure, of another tier
     path = place.figures / "modelled" / "figure1.json"

@@ -1,0 +1,61 @@
+"""Figures as SVG: every point of a series says its value, where it is drawn; nothing of the day or machine is in it."""
+
+import re
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from reproduce.figures import plot, svg
+
+NS = {"svg": "http://www.w3.org/2000/svg"}
+
+
+@pytest.fixture
+def axes():
+    figure, ax = plot.plt.subplots(figsize=(6, 4))
+    yield ax
+    plot.plt.close(figure)
+
+
+def groups(ax):
+    root = ET.fromstring(svg.render(ax.figure))
+    return root.findall("svg:g[@class='values']", NS)
+
+
+def titles(group):
+    return [title.text for title in group.iterfind("svg:circle/svg:title", NS)]
+
+
+def test_points_say_name_value_and_unit_and_the_group_says_the_kind(axes):
+    axes.plot([480, 1280], [91.25, float("nan")], label="LARS <b>: measured, n = 5", **plot.look("measured", plot.BLUE))
+    axes.plot([480], [90], label="not a series")
+    axes.set(xlabel="mini-batch, images", ylabel="top-1 accuracy, %")
+    (group,) = groups(axes)
+    assert group.get("data-kind") == "measured"
+    assert titles(group) == ["LARS <b>: mini-batch 480 images; top-1 accuracy 91.25 %"]
+
+
+def test_circles_are_where_the_markers_are(axes):
+    axes.plot([1, 2, 3], [1, 4, 2], **plot.look("measured", plot.BLUE))
+    text = svg.render(axes.figure).decode()
+    drawn = re.findall(r'<use xlink:href="#\w+" x="([\d.]+)" y="([\d.]+)" style="fill: #0072b2', text)
+    said = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', text)
+    assert len(said) == 3
+    for one, other in zip(drawn, said, strict=True):
+        assert [float(x) for x in one] == pytest.approx([float(x) for x in other], abs=0.01)
+
+
+def test_words_at_the_ticks_are_said_and_so_are_labels_that_the_legend_leaves_out(axes):
+    axes.plot([-0.13], [36.5], label="_overlapped", **plot.look("measured", plot.BLUE))
+    axes.plot([1.1], [40], **plot.look("modelled", plot.BLUE))
+    axes.set(ylabel="step, ms", title="two\nlines")
+    axes.set_xticks([0, 1], ["cubic:3\nfp16", "equal"])
+    assert [titles(one) for one in groups(axes)] == [
+        ["overlapped: cubic:3; step 36.50 ms"], ["two lines: equal; step 40 ms"],
+    ]  # fmt: skip
+
+
+def test_neither_date_nor_version_is_written(axes):
+    axes.plot([1, 2], [1, 2])
+    first, second = (svg.render(axes.figure) for _ in range(2))
+    assert first == second and b"dc:date" not in first and b"Matplotlib v" not in first
