@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from reproduce.artefacts import FULL_RECIPE, PAPER_SWEEP, artefact  # noqa: E402
-from reproduce.cluster import files, validate  # noqa: E402
+from reproduce.cluster import files, systems, validate  # noqa: E402
 from reproduce.cluster.step import Work  # noqa: E402
 from reproduce.errors import command  # noqa: E402
 from reproduce.figures import plot, scaling  # noqa: E402
@@ -31,7 +31,7 @@ def rows(found):
 
 def render(points, given):
     modelled = scaling.line(files.load(CLUSTER), Work(LOCAL_BATCH, RULE))
-    checks = [one for one in validate.checks() if one.row.stack.startswith("V100")]
+    checks = [validate.check(row) for row in systems.systems() if row.board.startswith("V100") and row.gpus >= 512]
     title = f"{artefact('figure2').title}\nmodelled, not measured, but for the points that say so"
     figure, ax = plot.plt.subplots(figsize=(9.5, 6.5))
     figure.suptitle(title)

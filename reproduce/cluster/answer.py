@@ -12,6 +12,7 @@ PARTS = {
     "forward": "compute, forward", "backward": "compute, backward",
     "contention": "compute slowed by the sums", "jitter": "waiting for the slowest rank's compute",
     "exposed": "communication not hidden", "update": "LARS update", "host": "host: input hand-off, loss",
+    "across": "framework, across nodes",
 }  # fmt: skip
 
 
@@ -28,7 +29,8 @@ def efficiency(job: Work, gpus: int, cluster: Cluster) -> float:
 def limit(one: Step) -> tuple[str, float]:
     """What takes the largest share of a step, and the share."""
     seconds = {"the GPUs' compute": one.forward + one.backward, "communication": one.exposed + one.contention,
-               "waiting for the slowest rank": one.jitter, "the update": one.update, "the host": one.host}  # fmt: skip
+               "waiting for the slowest rank": one.jitter, "the update": one.update, "the host": one.host,
+               "the framework": one.across}  # fmt: skip
     name = max(seconds, key=seconds.get)
     return name, seconds[name] / one.total
 
@@ -47,6 +49,7 @@ def changes(job: Work, gpus: int, cluster: Cluster) -> list[tuple[float, str]]:
         ("compute 20 % quicker on one GPU", job, scaled(1 / 1.2, "software.slowdown")),
         ("no gaps between kernels, no waiting for the host (as with CUDA graphs)", job,
          scaled(0, "gpu.kernel_gap", "software.host")),
+        ("a framework that costs nothing across nodes", job, scaled(0, "software.across")),
         ("no spread between the ranks' compute", job, scaled(0, "software.jitter")),
         ("sums that leave compute alone", job, scaled(0, "software.contention")),
         ("twice the bandwidth between nodes", job, scaled(2, "network.adapter_bandwidth")),

@@ -10,6 +10,7 @@ against the roofline, from training runs on one node: the model's time between e
 import dataclasses
 import functools
 import json
+import os
 import statistics
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,12 +21,12 @@ from reproduce.cluster import evidence, files
 from reproduce.cluster.compute import inference
 from reproduce.cluster.evidence import Single
 from reproduce.cluster.layers import resnet50
-from reproduce.cluster.machine import Cluster, Constant
+from reproduce.cluster.machine import Cluster, Constant, OneNode
 from reproduce.cluster.run import TRAIN_IMAGES, evaluation_seconds
 from reproduce.cluster.step import SLOWDOWN, Work, as_slow_as, expected_maximum, step
 
 COMMAND = "python -m reproduce.cluster calibrate"
-RULE = "size:4MB"  # of a node's own sums, which compute hides whatever the rule
+RULE = files.NODE_RULE
 JITTER = "software.jitter"
 UNITS = {"gpu.kernel_gap": "s", "software.host": "s", JITTER: "1", SLOWDOWN: "1"}
 KERNELS = len(resnet50())  # of a forward pass: one a layer
@@ -154,16 +155,16 @@ def solve_all(path: Path = evidence.SINGLE_NODE) -> list[Solution]:
 def recalibrated(cluster: Cluster, changed: Mapping[str, float], path: Path = evidence.SINGLE_NODE) -> Cluster:
     """`cluster` with other constants, and with its stack solved again under the same ones.
 
-    Without this a guess about the GPU would contradict the very runs the calibration rests on.
+    Without this a guess about the GPU would contradict the very runs the calibration rests on, or the user's own.
     """
     if cluster.stack not in stacks(path):
-        return cluster.with_values(changed)
+        return files.as_measured(cluster.with_values(changed))
     machine = files.bare(stacks(path)[cluster.stack])
     known = {name: value for name, value in changed.items() if name != "software.unlike_stack"}
     if cluster.about.name != machine.about.name:  # what belongs to one machine's network says nothing of the other's
         known = {name: value for name, value in known.items() if not name.startswith("network.")}
     solution = solve(cluster.stack, machine.with_values(known), _evidence(path))
-    return cluster.with_values({**changed, **solution.values})
+    return files.as_measured(cluster.with_values({**changed, **solution.values}))
 
 
 def to_toml(solutions: list[Solution]) -> str:
@@ -181,3 +182,22 @@ def to_toml(solutions: list[Solution]) -> str:
         lines += [f"{json.dumps(row)} = {percent:.1f}" for row, percent in one.residuals.items()]
         lines.append("")
     return "\n".join(lines)
+
+
+def own_node(cluster: Cluster, rate: float, local_batch: int, folder: Path) -> tuple[Path, str]:
+    """(path, content) of a cluster file that extends another with what its owner measured on one node, in images/s.
+
+    Raises `ConfigError` for a rate that the GPU cannot have.
+    """
+    gpus, base = int(cluster.node.gpus), files.file_of(cluster.path if cluster.own else cluster.about.name).resolve()
+    name = f"{cluster.about.name}-measured"
+    files.as_measured(dataclasses.replace(cluster, measured=OneNode(rate, gpus, local_batch)))
+    about = dataclasses.asdict(cluster.about) | {"name": name}
+    if not cluster.about.year:
+        del about["year"]
+    extended = os.path.relpath(base, folder.resolve()) if cluster.own else base.name
+    lines = [f"# {cluster.about.title}, with one node as measured.", f"extends = {json.dumps(extended)}", "",
+             "[cluster]", *(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in about.items()), "",
+             "[measured]", f"images_per_second = {rate:g}", f"gpus = {gpus}", f"local_batch = {local_batch}",
+             ""]  # fmt: skip
+    return folder / f"{name}.toml", "\n".join(lines)

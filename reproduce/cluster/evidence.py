@@ -1,7 +1,7 @@
-"""Public measurements, carried as numbers in ``data``: those the calibration may read, and those it may not.
+"""Public measurements, carried as numbers in ``data``: those the calibration may read, and the paper's team's runs.
 
-`single_node` has runs on one GPU or one node only; a row of any other is refused. `multi_node` is what `validate`
-holds the model against; nothing that fits reads it.
+`single_node` has runs on one GPU or one node only; a row of any other is refused. `team` is what the paper's own number
+is seen against; nothing that fits reads it.
 """
 
 import csv
@@ -12,7 +12,7 @@ from reproduce.errors import DataError
 
 FOLDER = Path(__file__).resolve().parent / "data"
 KINDS = ("training", "forward", "scaling")
-SINGLE_NODE, MULTI_NODE = FOLDER / "single_node.csv", FOLDER / "multi_node.csv"
+SINGLE_NODE, TEAM = FOLDER / "single_node.csv", FOLDER / "team.csv"
 
 
 @dataclass(frozen=True)
@@ -39,27 +39,22 @@ class Single:
 
 
 @dataclass(frozen=True)
-class Multi:
-    """A run on many nodes. `rate` says what `images_per_second` counts: "steady", updates only, or "with evaluations",
-    from one evaluation to the next. `updates` None: images over the global batch."""
+class Team:
+    """A run of the paper's team on the paper's machine; `images_per_second` steady: of the updates only."""
 
     name: str
     cluster: str
-    stack: str
     gpus: int
     local_batch: int
     rule: str
-    overlap: bool
     epochs: int
-    updates: int | None
+    updates: int
     evaluations: int
     images_per_second: float
-    rate: str
     run_seconds: float
     n: int
     source: str
     about_rule: str
-    remains: str  # what may explain an error of the model
 
 
 def single_node(path: Path = SINGLE_NODE) -> list[Single]:
@@ -78,15 +73,14 @@ def single_node(path: Path = SINGLE_NODE) -> list[Single]:
     return rows
 
 
-def multi_node(path: Path = MULTI_NODE) -> list[Multi]:
+def team(path: Path = TEAM) -> list[Team]:
     """Raises `DataError` for an unreadable table."""
     rows = []
     for number, row in enumerate(_rows(path), 2):
         try:
-            counts = {key: int(row[key]) for key in ("gpus", "local_batch", "epochs", "evaluations", "n")}
+            counts = {key: int(row[key]) for key in ("gpus", "local_batch", "epochs", "updates", "evaluations", "n")}
             numbers = {key: float(row[key]) for key in ("images_per_second", "run_seconds")}
-            updates = int(row["updates"]) if row["updates"] else None
-            rows.append(Multi(**row | counts | numbers | {"overlap": row["overlap"] == "yes", "updates": updates}))
+            rows.append(Team(**row | counts | numbers))
         except (TypeError, ValueError, KeyError) as error:
             raise DataError(f"{path}, line {number}: not a row of this table: {error}") from None
     return rows

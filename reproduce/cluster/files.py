@@ -13,18 +13,21 @@ import types
 from pathlib import Path
 
 from reproduce import files
-from reproduce.cluster.machine import SECTIONS, STATUSES, About, Cluster, Constant
+from reproduce.cluster.machine import SECTIONS, STATUSES, About, Cluster, Constant, OneNode
+from reproduce.cluster.step import Work, as_fast_as
 from reproduce.errors import ConfigError
 from reproduce.paths import CLUSTERS
 
 FOLDER = CLUSTERS
-CALIBRATED = FOLDER / "calibrated.toml"
+CALIBRATED, CHOSEN = FOLDER / "calibrated.toml", FOLDER / "chosen.toml"
+ACROSS = "software.across"
+NODE_RULE = "size:4MB"  # of a node's own sums, which compute hides whatever the rule
 FIELDS = ("value", "unit", "source", "status", "range")
 
 
 def names(folder: Path = FOLDER) -> list[str]:
     """The clusters there are; a file that begins with an underscore is only there to be extended."""
-    return sorted(p.stem for p in folder.glob("*.toml") if p.stem[0] != "_" and p.name != CALIBRATED.name)
+    return sorted(p.stem for p in folder.glob("*.toml") if p.stem[0] != "_" and p not in (CALIBRATED, CHOSEN))
 
 
 def load(name: str, stack: str | None = None, calibrated: Path = CALIBRATED) -> Cluster:
@@ -35,32 +38,80 @@ def load(name: str, stack: str | None = None, calibrated: Path = CALIBRATED) -> 
     cluster = bare(name)
     wanted = stack or cluster.about.stack
     if not wanted:
-        return cluster
+        return as_measured(cluster)
     known = stacks(calibrated)
     if wanted not in known:
         raise ConfigError(f"{calibrated}: no stack {wanted!r}{_nearest(wanted, known)}")
-    return calibrate(cluster, wanted, known[wanted])
+    cluster = calibrate(cluster, wanted, known[wanted])
+    return as_measured(_with_year(cluster, cluster.constants[ACROSS].status == "assumed"))
+
+
+def as_measured(cluster: Cluster) -> Cluster:
+    """The cluster with the slowdown at which a node is as fast as its owner measured it, where that was done."""
+    one = cluster.measured
+    return as_fast_as(one.images_per_second, Work(one.local_batch, NODE_RULE), one.gpus, cluster) if one else cluster
+
+
+def _with_year(cluster: Cluster, assumed: bool) -> Cluster:
+    """With what the framework of its year takes across nodes, if that was chosen and the file says nothing itself."""
+    entry = across().get(str(cluster.year)) if assumed else None
+    if entry is None:
+        return cluster
+    source = f"{entry['n']} public systems of many nodes of {cluster.year}, the table's second part"
+    found = Constant(float(entry["value"]), "s", source, "chosen")
+    constants = types.MappingProxyType({**cluster.constants, ACROSS: found})
+    return dataclasses.replace(cluster.with_values({ACROSS: found.value}), constants=constants)
+
+
+def across(path: Path = CHOSEN) -> dict[str, dict]:
+    """Chosen seconds (`value`) by the framework's year, and on how many systems (`n`); none before it was chosen."""
+    return _parse(path).get("across", {}) if path.is_file() else {}
 
 
 def bare(name: str) -> Cluster:
-    """A cluster as its file alone describes it, before calibration. Raises `ConfigError`."""
-    path = _file(name)
-    about, constants, _ = _read(path, ())
-    parts = {}
-    for section, cls in SECTIONS.items():
-        values = {}
-        for key in dataclasses.fields(cls):
-            if f"{section}.{key.name}" not in constants:
-                raise ConfigError(f"{path}: {section}.{key.name} is missing: add it to [{section}]")
-            values[key.name] = constants[f"{section}.{key.name}"].value
-        parts[section] = cls(**values)
-    for key in dataclasses.fields(About):
-        if not isinstance(about.get(key.name), int if key.type is int else str):
-            raise ConfigError(f"{path}: cluster.{key.name} is missing or of a wrong type: must be {key.type.__name__}")
+    """A cluster as its file alone describes it, before calibration.
+
+    Raises `ConfigError`; all keys that are missing are named in one.
+    """
+    path = file_of(name)
+    about, constants, extra = _read(path, ())
+    _complete(path, about, constants)
+    parts = {section: cls(**{key.name: constants[f"{section}.{key.name}"].value for key in dataclasses.fields(cls)})
+             for section, cls in SECTIONS.items()}  # fmt: skip
     if about["name"] != path.stem:
         raise ConfigError(f"{path}: cluster.name = {about['name']!r}: must be the file's name, {path.stem!r}")
-    shown = path.relative_to(FOLDER.parents[1]) if path.is_relative_to(FOLDER) else path
-    return Cluster(About(**about), **parts, constants=types.MappingProxyType(constants), path=shown.as_posix())
+    own = not path.resolve().is_relative_to(FOLDER)
+    shown = path if own else path.resolve().relative_to(FOLDER.parents[1])
+    return Cluster(About(**about), **parts, constants=types.MappingProxyType(constants), path=shown.as_posix(),
+                   measured=_one_node(path, extra.get("measured")), own=own)  # fmt: skip
+
+
+def _complete(path: Path, about: dict, constants: dict[str, Constant]) -> None:
+    """Raises `ConfigError` with every key that is missing, and with names of a wrong type."""
+    keys = dataclasses.fields(About)
+    wanted = [f"cluster.{key.name}" for key in keys if key.default is dataclasses.MISSING and key.name not in about]
+    wanted += [f"{section}.{key.name}" for section, cls in SECTIONS.items() for key in dataclasses.fields(cls)
+               if f"{section}.{key.name}" not in constants]  # fmt: skip
+    if wanted:
+        raise ConfigError(
+            f"{path}: {len(wanted)} missing: {', '.join(wanted)}: add them, or begin with "
+            f'extends = "NAME.toml" of one of {FOLDER}, as {", ".join(names())}'
+        )
+    wrong = [f"cluster.{key.name} must be {key.type.__name__}" for key in keys
+             if key.name in about and type(about[key.name]) is not key.type]  # fmt: skip
+    if wrong:
+        raise ConfigError(f"{path}: {', '.join(wrong)}")
+
+
+def _one_node(path: Path, entry: dict | None) -> OneNode | None:
+    """The section [measured]. Raises `ConfigError`."""
+    if entry is None:
+        return None
+    keys = [key.name for key in dataclasses.fields(OneNode)]
+    good = isinstance(entry, dict) and set(entry) == set(keys)
+    if not good or not all(_is_number(entry[key]) and entry[key] > 0 for key in keys):
+        raise ConfigError(f"{path}: [measured] needs {', '.join(keys)}, each a number above 0, and nothing else")
+    return OneNode(float(entry["images_per_second"]), int(entry["gpus"]), int(entry["local_batch"]))
 
 
 def launching(name: str) -> tuple[Path, int, dict]:
@@ -68,17 +119,20 @@ def launching(name: str) -> tuple[Path, int, dict]:
 
     Raises `ConfigError`.
     """
-    path = _file(name)
-    _, constants, launch = _read(path, ())
+    path = file_of(name)
+    _, constants, extra = _read(path, ())
     gpus = constants.get("node.gpus")
-    return path, int(gpus.value) if gpus else 0, launch
+    return path, int(gpus.value) if gpus else 0, extra.get("launch", {})
 
 
-def _file(name: str) -> Path:
-    path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
-    if not path.is_file():
-        raise ConfigError(f"{name}: no such cluster{_nearest(name, names())}; a file of your own ends in .toml")
-    return path
+def file_of(name: str) -> Path:
+    """The file of a cluster: of a name in `FOLDER`, else of the user's own, with or without its ending."""
+    written = Path(name if name.endswith(".toml") else f"{name}.toml")
+    for path in (written,) if name.endswith(".toml") else (FOLDER / written, written):
+        if path.is_file():
+            return path
+    raise ConfigError(f"{name}: no such cluster{_nearest(name, names())}; a file of your own is {written} here, "
+                      "or its path")  # fmt: skip
 
 
 def calibrate(cluster: Cluster, stack: str, solved: dict[str, Constant]) -> Cluster:
@@ -128,14 +182,15 @@ def constant(where: str, name: str, entry) -> Constant:
 
 
 def _read(path: Path, seen: tuple[Path, ...]) -> tuple[dict, dict[str, Constant], dict]:
-    """The names, the constants and the launch section of a file and of what it extends; names are never inherited."""
+    """The names, the constants and the other sections of a file and of what it extends; names are never inherited."""
     if path.resolve() in seen:
         raise ConfigError(f"{path}: 'extends' goes in a circle: remove one of the links")
     raw = _parse(path)
     base = raw.pop("extends", None)
-    _, constants, launch = _read(path.parent / base, (*seen, path.resolve())) if base else ({}, {}, {})
+    _, constants, extra = _read(_base(path, base), (*seen, path.resolve())) if base else ({}, {}, {})
     about = raw.pop("cluster", {})
-    launch = launch | raw.pop("launch", {})
+    extra = {"launch": extra.get("launch", {}) | raw.pop("launch", {})} | {key: raw.pop(key) for key in ("measured",)
+                                                                           if key in raw}  # fmt: skip
     known = [key.name for key in dataclasses.fields(About)]
     for key in set(about) - set(known):
         raise ConfigError(f"{path}: cluster.{key}: unknown key{_nearest(key, known)}")
@@ -145,7 +200,13 @@ def _read(path: Path, seen: tuple[Path, ...]) -> tuple[dict, dict[str, Constant]
         for key, entry in entries.items():
             name = f"{section}.{key}"
             constants[name] = constant(f"{path}: {name}", name, entry)
-    return about, constants, launch
+    return about, constants, extra
+
+
+def _base(path: Path, name: str) -> Path:
+    """A file that another extends: beside it, else one of ours."""
+    beside = path.parent / name
+    return beside if beside.is_file() or not (FOLDER / name).is_file() else FOLDER / name
 
 
 def _parse(path: Path) -> dict:

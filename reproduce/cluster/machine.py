@@ -12,6 +12,7 @@ STATUSES = {
     "datasheet": "the maker's data sheet or manual",
     "published measurement": "measured and published by others, or by this package; source says where",
     "calibrated": "solved from runs on one node or one GPU by `python -m reproduce.cluster calibrate`",
+    "chosen": "chosen on public runs on many nodes, those of the table's second part, by the same command",
     "assumed": "not known: source says why this value; `range` is where it may lie",
 }
 
@@ -69,6 +70,7 @@ class Software:
     slowdown: float = unit("1")  # of compute against the roofline: what the calibration solves for
     unlike_stack: float = unit("1")  # of compute against the software that the calibration's runs used
     per_kernel: float = unit("1")  # share of a batch's fixed time, as calibrated, that each kernel brings again
+    across: float = unit("s")  # once a step if more than one node takes part: the framework's own coordination
     host: float = unit("s")  # a step's fixed time: input hand-off, loss, what the host waits for
     update_bytes: float = unit("B")  # memory traffic of the update, per parameter
     update_kernels: float = unit("count")
@@ -94,6 +96,16 @@ class About:
     adapter: str
     stack: str
     most_gpus: int  # of the machine, or of published runs on such nodes: the model goes no further
+    year: int = 0  # of the framework's code that runs on many nodes; 0: that of the stack
+
+
+@dataclass(frozen=True)
+class OneNode:
+    """A node as its owner measured it: training images/s of `gpus` GPUs at `local_batch` images each."""
+
+    images_per_second: float
+    gpus: int
+    local_batch: int
 
 
 @dataclass(frozen=True)
@@ -106,6 +118,8 @@ class Cluster:
     constants: Mapping[str, Constant]  # by "section.key"
     path: str
     stack: str = ""  # that its calibrated constants come from; empty: not calibrated
+    measured: OneNode | None = None  # replaces the stack's runs where there is one
+    own: bool = False  # described by a file of the user's
 
     @property
     def bus(self) -> float:
@@ -131,6 +145,12 @@ class Cluster:
         return dataclasses.replace(
             self, **{section: dataclasses.replace(getattr(self, section), **new) for section, new in changed.items()}
         )
+
+    @property
+    def year(self) -> int:
+        """Of the framework on many nodes; 0 where neither the file nor the stack says."""
+        release = self.stack.rpartition(" ")[2]
+        return self.about.year or (2000 + int(release.split(".")[0]) if "." in release else 0)
 
     @property
     def assumed(self) -> tuple[str, ...]:

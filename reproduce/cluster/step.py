@@ -69,10 +69,11 @@ class Step:
     sums: tuple[Sum, ...]
     forward_end: float
     backward_end: float
+    across: float = 0.0
 
     @property
     def total(self) -> float:
-        return self.backward_end + self.exposed + self.update + self.host
+        return self.backward_end + self.exposed + self.update + self.host + self.across
 
     @property
     def communication(self) -> float:
@@ -104,6 +105,7 @@ def step(job: Work, gpus: int, cluster: Cluster) -> Step:
         contention=queue.lost, jitter=(slow - 1) * (forward + backward),
         exposed=max(0.0, queue.free - now), update=alone.update, host=cluster.software.host, sums=tuple(queue.sums),
         forward_end=forward_end, backward_end=now,
+        across=cluster.software.across if where.nodes > 1 else 0.0,
     )  # fmt: skip
 
 
@@ -111,6 +113,29 @@ def as_slow_as(seconds: float, job: Work, cluster: Cluster) -> Cluster:
     """The cluster with the slowdown at which a step of one GPU alone takes so long; without a network it is linear."""
     once, twice = (step(job, 1, cluster.with_values({SLOWDOWN: factor})).total for factor in (1, 2))
     return cluster.with_values({SLOWDOWN: 1 + (seconds - once) / (twice - once)})
+
+
+def as_fast_as(rate: float, job: Work, gpus: int, cluster: Cluster) -> Cluster:
+    """The cluster with the slowdown at which `gpus` GPUs reach a rate in images/s, by secants.
+
+    Raises `ConfigError` for a rate that no slowdown gives.
+    """
+    target = gpus * job.local_batch / rate
+
+    def seconds(factor: float) -> float:
+        return step(job, gpus, cluster.with_values({SLOWDOWN: factor})).total
+
+    low, high = 1.0, 1.2
+    at_low, at_high = seconds(low), seconds(high)
+    while high > 0 and abs(at_high / target - 1) > 1e-6:
+        low, at_low, high = high, at_high, high + (target - at_high) * (high - low) / (at_high - at_low)
+        at_high = seconds(max(high, 0.0))
+    if high <= 0:
+        raise ConfigError(
+            f"{rate:,.0f} images/s of {gpus} GPUs with {job.local_batch} images each: more than {cluster.about.gpu} "
+            f"reaches, by {cluster.path}: give the rate of one node in images/s, with its --local-batch"
+        )
+    return cluster.with_values({SLOWDOWN: high})
 
 
 def expected_maximum(ranks: int) -> float:

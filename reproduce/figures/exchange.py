@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 
 from reproduce.cluster.answer import RULES
 from reproduce.cluster.machine import Cluster
-from reproduce.cluster.step import Step, Work, step
-from reproduce.cluster.uncertainty import DRAWS, band, draws
+from reproduce.cluster.step import Step, Work
+from reproduce.cluster.uncertainty import DRAWS, drawn, draws
 from reproduce.figures import plot
 from reproduce.results import steptimes
 from reproduce.results.steptimes import COMMAND, COMPUTE, DDP, FILE, HALF, Network, Result, Timing, Variant, rules_of
@@ -93,9 +93,8 @@ def modelled(cluster: Cluster, gpus: int, local_batch: int) -> list[Modelled]:
     machines = draws(cluster)
 
     def one(rule: str, overlap: bool) -> Modelled:
-        job = Work(local_batch, rule, overlap)
-        span = band(lambda machine: step(job, gpus, machine).total, machines)
-        return Modelled(rule, overlap, step(job, gpus, cluster), span)
+        found = drawn(Work(local_batch, rule, overlap), gpus, machines)
+        return Modelled(rule, overlap, found.step, (found.seconds.low, found.seconds.high))
 
     return [one(rule, overlap) for rule in RULES for overlap in (True, False)]
 

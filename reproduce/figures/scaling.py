@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
+from reproduce.cluster.interval import SHARE, chosen, distance
 from reproduce.cluster.machine import Cluster
-from reproduce.cluster.step import Step, Work, step
-from reproduce.cluster.uncertainty import DRAWS, band, draws
+from reproduce.cluster.step import Step, Work
+from reproduce.cluster.uncertainty import DRAWS, drawn, draws
 from reproduce.cluster.validate import Check
 from reproduce.figures import plot
 from reproduce.results import public
@@ -21,12 +22,13 @@ NETWORK = "resnet50"  # images/s of another network are no point of this figure
 
 @dataclass(frozen=True)
 class Line:
-    """The model's line: steps by number of GPUs, and the band of images/s from the assumed constants."""
+    """The model's line by number of GPUs: step and band of the same draws, and the interval of images/s."""
 
     cluster: Cluster
     job: Work
     steps: tuple[Step, ...]
     bands: tuple[tuple[float, float], ...]
+    intervals: tuple[tuple[float, float], ...]
 
     @property
     def ideal(self) -> list[float]:
@@ -41,21 +43,21 @@ class Line:
     def facts(self, checks: list[Check]) -> dict:
         points = [
             {"gpus": one.gpus, "images_per_second": one.images_per_second, "band": list(span),
-             "efficiency": one.images_per_second / best}
-            for one, span, best in zip(self.steps, self.bands, self.ideal)
+             "interval": list(around), "efficiency": one.images_per_second / best}
+            for one, span, around, best in zip(self.steps, self.bands, self.intervals, self.ideal)
         ]  # fmt: skip
         errors = {one.row.name: one.rate_error for one in checks}
         return {"kind": "modelled", "label": self.label, "points": points, "band": f"5 to 95 % of {DRAWS} draws",
+                "interval": f"{SHARE} %: {chosen().coverage}",
                 "validation_errors_percent": errors, **self.cluster.facts()}  # fmt: skip
 
 
 def line(cluster: Cluster, job: Work) -> Line:
-    machines = draws(cluster)
-
-    def rates(gpus: int) -> tuple[float, float]:
-        return band(lambda machine: step(job, gpus, machine).images_per_second, machines)
-
-    return Line(cluster, job, tuple(step(job, gpus, cluster) for gpus in GPUS), tuple(map(rates, GPUS)))
+    machines, known = draws(cluster), chosen()
+    found = [drawn(job, gpus, machines) for gpus in GPUS]
+    intervals = [known.around(one.rate, distance(job, one.step.gpus, cluster)) for one in found]
+    bands = tuple((one.rate.low, one.rate.high) for one in found)
+    return Line(cluster, job, tuple(one.step for one in found), bands, tuple(intervals))
 
 
 def paper_point(known: Paper) -> dict:
@@ -90,10 +92,11 @@ def draw(ax: Axes, modelled: Line, checks: list[Check], points: list[dict]) -> N
     ax.plot(gpus, rates, label=modelled.label, **plot.look("modelled", plot.BLUE))
     ax.fill_between(gpus, *zip(*modelled.bands), color=plot.BLUE, alpha=0.25, linewidth=0,
                     label=f"5 to 95 % of {DRAWS} draws of its assumed constants")  # fmt: skip
+    ax.fill_between(gpus, *zip(*modelled.intervals), color=plot.BLUE, alpha=0.1, linewidth=0,
+                    label=f"{SHARE} % interval, by its errors on public systems")  # fmt: skip
     worst, best = (pick(one.rate_error for one in checks) for pick in (max, min))
-    ax.fill_between(gpus, [rate / (1 + max(worst, 0) / 100) for rate in rates],
-                    [rate / (1 + min(best, 0) / 100) for rate in rates], color=plot.BLUE, alpha=0.1, linewidth=0,
-                    label=f"its errors on public runs of 512 to 2,048 V100: {best:+.0f} to {worst:+.0f} %")  # fmt: skip
+    ax.plot([], [], " ", label=f"its errors on {len(checks)} public runs of 512 to 2,048 V100: {best:+.0f} to "
+                               f"{worst:+.0f} %")  # fmt: skip
     for point in points:
         style = plot.look(point["kind"], {"paper": plot.BLACK, "public": plot.RED}.get(point["kind"], plot.GREEN))
         style |= {"linestyle": "none", "marker": {"public": "D", "measured": "s"}.get(point["kind"], "o")}

@@ -1,23 +1,24 @@
-"""Calibration reads one node only and hits it; validation fits nothing and hides no error."""
+"""Calibration reads one node only and hits it; what the assumed constants leave open is drawn, not guessed."""
 
 import builtins
-import csv
 import json
 import re
 import statistics
 
 import pytest
 
-from reproduce.cluster import calibrate, evidence, files, show, uncertainty, validate
+from reproduce.cluster import calibrate, evidence, files, show, uncertainty
 from reproduce.cluster.compute import inference
 from reproduce.cluster.layers import resnet50
 from reproduce.cluster.run import TRAIN_IMAGES, evaluation_seconds
 from reproduce.cluster.step import Work, step
 from reproduce.errors import DataError
-from reproduce.results import output, public
+from reproduce.results import output
 
 STACKS = ["V100 NGC 18.11", "V100 NGC 19.05", "V100-H NGC 19.05", "A100 NGC 20.06", "A100 NGC 22.04",
-          "H100 NGC 23.04", "H100 NGC 24.04", "H200 NGC 24.04"]  # fmt: skip
+          "H100 NGC 23.04", "H100 NGC 24.04", "H200 NGC 24.04", "A100 NGC 21.05", "A100 NGC 21.09", "A100 NGC 23.04",
+          "A100-40GB NGC 21.05", "A100-40GB NGC 21.09", "A100-40GB NGC 22.04", "H100 NGC 22.11", "H100 NGC 23.09",
+          "V100 NGC 20.06", "V100-H NGC 18.11", "V100-H NGC 20.06"]  # fmt: skip
 MODELLED = output.ROOT / "figures" / "modelled"
 
 
@@ -26,7 +27,7 @@ MODELLED = output.ROOT / "figures" / "modelled"
 
 def test_every_row_of_the_calibration_is_of_one_node():
     rows = evidence.single_node()
-    assert len(rows) == 66 and {row.nodes for row in rows} == {1}
+    assert len(rows) == 121 and {row.nodes for row in rows} == {1}
     per_node = {name: files.bare(name).node.gpus for name in files.names()}
     assert all(row.gpus <= per_node[row.cluster] for row in rows)
     assert not re.search(r"_n\d+_|_multi_|abci", evidence.SINGLE_NODE.read_text()), "a run on many nodes"
@@ -51,16 +52,6 @@ def test_the_calibration_opens_no_other_measurement(monkeypatch):
     monkeypatch.setattr(builtins, "open", watched)
     calibrate.solve_all()
     assert [name for name in opened if name.endswith((".csv", ".json", ".txt"))] == [str(evidence.SINGLE_NODE)]
-
-
-def test_no_validation_row_changes_a_constant(monkeypatch, tmp_path):
-    """With every measurement on many nodes falsified, the calibration writes the same file."""
-    before = calibrate.to_toml(calibrate.solve_all())
-    path = tmp_path / "multi_node.csv"
-    path.write_text(re.sub(r",\d{6,},", ",1,", evidence.MULTI_NODE.read_text()))
-    monkeypatch.setattr(evidence, "MULTI_NODE", path)
-    calibrate._evidence.cache_clear()
-    assert calibrate.to_toml(calibrate.solve_all()) == before
 
 
 # ---- what it solves -------------------------------------------------------------------------------------------------
@@ -134,68 +125,32 @@ def test_a_draw_still_fits_the_single_node_runs():
     assert seconds == pytest.approx(460.9, rel=1e-4) and cluster.gpu.tensor_efficiency == 0.4
 
 
-# ---- validation -----------------------------------------------------------------------------------------------------
+# ---- uncertainty ----------------------------------------------------------------------------------------------------
 
 
-def test_the_rows_are_those_that_were_asked_for():
-    rows = {row.name: row for row in evidence.multi_node()}
-    assert {row.gpus for row in rows.values()} >= {512, 1040, 1536, 2048, 768, 1024, 3584}
-    assert {row.stack.split()[0] for row in rows.values()} == {"V100", "V100-H", "A100", "H100"}
-    assert all(row.n == 5 or row.name.startswith("the paper") for row in rows.values())
-    known = rows["the paper (March 2019)"]
-    assert (known.images_per_second, known.run_seconds, known.gpus * known.local_batch) == (1.73e6, 74.7, 81_920)
-
-
-def test_fujitsus_row_is_the_carried_log():
-    row = next(row for row in evidence.multi_node() if row.name.startswith("Fujitsu"))
-    assert row.images_per_second == pytest.approx(statistics.median(public.steady_rates()), abs=1)
-    with open(public.FOLDER / public.FILES[2], encoding="utf-8") as file:
-        times = [float(run["run_seconds"]) for run in csv.DictReader(file)]
-    assert row.run_seconds == statistics.median(times)
-    assert 86_016 / row.images_per_second == pytest.approx(0.0500, abs=0.0005), "the logged steps take 49.5 to 49.9 ms"
-
-
-def test_errors_are_the_models_against_the_measured_and_none_is_left_out():
-    found = validate.checks()
-    assert len(found) == len(evidence.multi_node())
-    for one in found:
-        assert one.rate_error == pytest.approx(100 * (one.images_per_second / one.row.images_per_second - 1))
-        assert one.time_error == pytest.approx(100 * (one.modelled.total / one.row.run_seconds - 1))
-        if not one.within:
-            assert one.row.remains, f"{one.row.name}: no word on what remains of {one.rate_error:+.1f} %"
-    steady = next(one for one in found if one.row.rate == "steady")
-    assert steady.images_per_second == steady.modelled.step.images_per_second
-    counted = next(one for one in found if one.row.rate != "steady")
-    assert counted.images_per_second < counted.modelled.step.images_per_second
-
-
-def test_a_check_uses_the_rows_own_work():
-    row = next(row for row in evidence.multi_node() if not row.overlap)
-    one = validate.check(row)
-    assert validate.work(row) == Work(row.local_batch, row.rule, False)
-    assert one.modelled.step.sums[0].ready == one.modelled.step.backward_end
-    assert one.cluster.stack == row.stack and one.modelled.evaluations == row.evaluations
-
-
-def test_the_papers_two_rates_are_reconciled():
-    """1.73 million images/s is steady: 68.2 s of updates; 90 epochs in 74.7 s are 1.54 million."""
-    text = show.validation_text([one for one in validate.checks() if one.row.name.startswith("the paper")])
-    assert "1,440 updates x 81,920 images take 68.2 s of the 74.7 s" in text
-    assert "the other 6.5 s; 90 epochs over the whole time are 1,543,575 images/s" in text
-    assert re.search(r"Modelled: [\d,]+ images/s steady, [\d.]+ s in 1,440 updates", text)
-    alone = step(Work(40), 1, files.load("abci")).images_per_second
-    assert f"One GPU alone is modelled at {alone:,.0f} images/s with 40 images" in text
-    assert "77.0 % (recalled)" in text and "would put one GPU at 1,097 images/s" in text
-
-
-def test_the_published_tables_are_those_of_the_model():
-    assert (MODELLED / "validation.md").read_text(encoding="utf-8") == show.validation_text(validate.checks())
+def test_the_published_sensitivity_is_that_of_the_model():
     cluster, job = files.load("abci"), Work(40)
     found = uncertainty.sensitivities(lambda machine: step(job, 2048, machine).images_per_second, cluster)
     assert (MODELLED / "sensitivity.md").read_text(encoding="utf-8") == show.sensitivity_text(job, 2048, cluster, found)
 
 
-# ---- uncertainty ----------------------------------------------------------------------------------------------------
+def test_half_of_the_draws_lie_below_what_is_assumed():
+    machines = uncertainty.draws(files.load("abci"))
+    for name, value in (("software.contention", 0.1), ("software.start_up", 3.0)):
+        below = sum(one.get(name) < value for one in machines)
+        assert 0.3 * len(machines) < below < 0.7 * len(machines), name
+
+
+def test_point_and_band_come_from_the_same_draws():
+    """As far as the constants go: at every rule and size the point lies in its band, and is a step that was drawn."""
+    machines = uncertainty.draws(files.load("abci"), 11)
+    for rule in ("layer", "cubic:3", "single"):
+        for gpus in (4, 2048):
+            found = uncertainty.drawn(Work(40, rule), gpus, machines)
+            assert found.rate.low <= found.rate.median <= found.rate.high
+            assert found.step.images_per_second == pytest.approx(found.rate.median)
+            assert found.step.total == pytest.approx(found.seconds.median)
+            assert found.step == step(Work(40, rule), gpus, found.machine)
 
 
 def test_draws_lie_in_their_ranges_and_are_the_same_each_time():

@@ -9,7 +9,7 @@ import pytest
 
 from reproduce.cluster import files, local, show, uncertainty
 from reproduce.cluster.__main__ import main
-from reproduce.cluster.step import Work, step
+from reproduce.cluster.step import Work
 from reproduce.errors import LogError
 from reproduce.paths import PUBLISHED
 from tests.helpers import ROOT
@@ -18,14 +18,17 @@ from tests.helpers import ROOT
 def test_the_answer_has_breakdown_rates_time_limit_and_three_changes(capsys):
     assert main(["--cluster", "abci", "--gpus", "2048", "--local-batch", "40"]) == 0
     text = capsys.readouterr().out
-    one = step(Work(40), 2048, files.load("abci"))
+    found = uncertainty.drawn(Work(40), 2048, uncertainty.draws(files.load("abci")))
+    one = found.step
     assert text.startswith("modelled: ABCI") and "paper_configs/clusters/abci.toml" in text
     assert "calibrated on V100 NGC 18.11" in text and "mini-batch 81,920; 5 sums (cubic:3), overlapped" in text
     shares = [float(share) for share in re.findall(r"ms +([\d.]+)%", text)]
-    assert sum(shares) == pytest.approx(100, abs=0.5) and len(shares) == 7
+    assert sum(shares) == pytest.approx(100, abs=0.5) and len(shares) == 8
     assert f"{1e3 * one.total:.2f} ms" in text and f"{one.images_per_second:,.0f}" in text
     assert re.search(r"efficiency +\d\d\.\d%", text) and "time to 90 epochs" in text and "1,440 updates" in text
-    assert "limited by the GPUs' compute" in text and "5 to 95 % of 200 draws" in text
+    assert "limited by the GPUs' compute" in text and "5 to 95 % of 51 draws" in text
+    assert f"({found.rate.low:,.0f} to {found.rate.high:,.0f})" in text
+    assert re.search(r"90 % interval +[\d,]+ +to [\d,]+", text) and re.search(r"\d+ of 65 public systems", text)
     assert len(re.findall(r"^ +\+\d+\.\d %  ", text, re.M)) == 3
 
 
@@ -46,7 +49,7 @@ def test_a_trace_opens_as_chrome_reads_it_and_is_the_step(tmp_path, capsys):
     path = tmp_path / "step.json"
     assert main(["--gpus", "2048", "--trace", str(path)]) == 0
     events = json.loads(path.read_text())["traceEvents"]
-    one = step(Work(40), 2048, files.load("abci"))
+    one = uncertainty.drawn(Work(40), 2048, uncertainty.draws(files.load("abci"))).step
     names = [event["args"]["name"] for event in events if event["name"] == "process_name"]
     assert names == ["modelled: 2,048 GPUs of abci, 40 images each, cubic:3"]
     spans = {event["name"]: event for event in events if event["ph"] == "X"}

@@ -118,18 +118,37 @@ def test_names_are_checked_and_never_inherited(tmp_path):
     with pytest.raises(ConfigError, match=r"cluster\.stak: unknown key: did you mean 'stack'"):
         files.load(own(tmp_path, "", about='stak = ""'))
     (tmp_path / "other.toml").write_text(f'extends = "{files.FOLDER / "abci.toml"}"\n')
-    with pytest.raises(ConfigError, match=r"cluster\.name is missing"):
+    with pytest.raises(ConfigError, match=r"7 missing: cluster\.name, cluster\.title"):
         files.load(str(tmp_path / "other.toml"))
     renamed = Path(own(tmp_path, "")).rename(tmp_path / "renamed.toml")
     with pytest.raises(ConfigError, match="must be the file's name, 'renamed'"):
         files.load(str(renamed))
 
 
-def test_a_missing_constant_is_named(tmp_path):
+def test_all_that_is_missing_is_named_at_once(tmp_path):
     path = tmp_path / "empty.toml"
-    path.write_text('[cluster]\nname = "empty"\n')
-    with pytest.raises(ConfigError, match=r"gpu\.tensor_peak is missing: add it to \[gpu\]"):
+    path.write_text('[cluster]\nname = "empty"\ntitle = "t"\n')
+    with pytest.raises(ConfigError) as caught:
         files.load(str(path))
+    said = str(caught.value)
+    for name in ("cluster.stack", "cluster.most_gpus", "gpu.tensor_peak", "network.launch", "software.refill"):
+        assert name in said
+    assert "cluster.title" not in said and "cluster.year" not in said and "41 missing" in said and "\n" not in said
+    assert 'begin with extends = "NAME.toml"' in said
+
+
+def test_a_name_alone_finds_a_file_here_but_ours_first(tmp_path, monkeypatch):
+    own(tmp_path, "")
+    own(tmp_path, "", name="abci")
+    monkeypatch.chdir(tmp_path)
+    assert files.load("mine").path == "mine.toml" and files.load("mine").own
+    assert files.load("abci").path == "paper_configs/clusters/abci.toml" and files.load("abci.toml").own
+
+
+def test_ours_are_extended_by_name(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(Path(own(tmp_path, "")).read_text().replace(str(files.FOLDER / "abci.toml"), "abci.toml"))
+    assert files.load(str(path)).network.adapters == 2
 
 
 def test_extending_in_a_circle_is_refused(tmp_path):

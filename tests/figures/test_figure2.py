@@ -9,9 +9,9 @@ import pytest
 
 from reproduce import figure2, groups
 from reproduce.artefacts import artefact
-from reproduce.cluster import evidence, files, uncertainty, validate
+from reproduce.cluster import files, systems, uncertainty, validate
 from reproduce.cluster.answer import RULES
-from reproduce.cluster.step import Work, step
+from reproduce.cluster.step import Work
 from reproduce.figures import exchange, plot, scaling
 from reproduce.report import claims
 from reproduce.results import output, paper, public
@@ -56,28 +56,30 @@ def test_every_number_has_its_kind_and_its_source(tmp_path, few_draws):
 
 def test_the_line_is_the_model_from_4_to_2048_gpus(tmp_path, few_draws):
     modelled, = of_kind(draw(tmp_path), "modelled")
-    cluster = files.load("abci")
+    machines = uncertainty.draws(files.load("abci"), 3)
     assert [point["gpus"] for point in modelled["points"]] == [4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048]
-    first = step(Work(40), 4, cluster).images_per_second / 4
+    first = uncertainty.drawn(Work(40), 4, machines).rate.median / 4
     for point in modelled["points"]:
-        rate = step(Work(40), point["gpus"], cluster).images_per_second
+        rate = uncertainty.drawn(Work(40), point["gpus"], machines).rate.median
         assert point["images_per_second"] == pytest.approx(rate)
         assert point["efficiency"] == pytest.approx(rate / (first * point["gpus"]))
-        assert 0.7 * rate < point["band"][0] < point["band"][1] < 1.3 * rate
+        assert 0.7 * rate < point["band"][0] <= rate <= point["band"][1] < 1.3 * rate
+        assert point["interval"][0] <= point["band"][0] and point["band"][1] <= point["interval"][1]
     assert modelled["points"][0]["efficiency"] == 1
 
 
 def test_it_shows_how_far_the_model_was_off_and_claims_no_more(tmp_path, few_draws):
     modelled, = of_kind(draw(tmp_path), "modelled")
     errors = modelled["validation_errors_percent"]
-    expected = {row.name: validate.check(row).rate_error for row in evidence.multi_node() if "V100" in row.stack}
-    assert errors == pytest.approx(expected) and len(errors) == 5
+    rows = [row for row in systems.systems() if row.gpus >= 512 and "V100" in row.stack]
+    expected = {row.name: validate.check(row).rate_error for row in rows}
+    assert errors == pytest.approx(expected) and len(errors) == 7
 
 
 def test_paper_hollow_model_dashed_and_missing_said(few_draws):
     figure, ax = plot.plt.subplots()
     line = scaling.line(files.load("abci"), Work(40))
-    checks = [validate.check(evidence.multi_node()[0])]
+    checks = [validate.check(next(row for row in systems.systems() if "abci" in row.folder))]
     points = [scaling.paper_point(paper.load()), scaling.public_point()]
     scaling.draw(ax, line, checks, points)
     lines = {one.get_label(): one for one in ax.lines}
@@ -85,9 +87,9 @@ def test_paper_hollow_model_dashed_and_missing_said(few_draws):
     assert known.get_markerfacecolor() == "none" and list(known.get_xdata()) == [2048]
     assert lines["modelled: abci, 40 images per GPU, cubic:3"].get_linestyle() == "--"
     assert "measured here, ResNet-50 with a GPU per worker: missing" in lines
-    low = line.steps[0].images_per_second / (1 + checks[0].rate_error / 100)
+    low = line.intervals[0][0]
     bottoms = [min(path.vertices[:, 1].min() for path in one.get_paths()) for one in ax.collections]
-    assert len(bottoms) == 2 and any(low == pytest.approx(bottom) for bottom in bottoms), "the errors are not drawn"
+    assert len(bottoms) == 2 and any(low == pytest.approx(bottom) for bottom in bottoms), "the interval is not drawn"
     assert ax.get_xscale() == ax.get_yscale() == "log" and len(figure.axes) == 2
     plot.plt.close(figure)
 
@@ -119,11 +121,15 @@ def test_the_published_figures_are_those_of_the_model():
     cluster = files.load("abci")
     modelled, = of_kind(json.loads((ROOT / "figures/modelled/figure2.json").read_text()), "modelled")
     assert modelled["constants"] == json.loads(json.dumps(cluster.facts()["constants"]))
+    machines = uncertainty.draws(cluster)
     for point in modelled["points"]:
-        assert point["images_per_second"] == pytest.approx(step(Work(40), point["gpus"], cluster).images_per_second)
+        found = uncertainty.drawn(Work(40), point["gpus"], machines).rate
+        assert [point["images_per_second"], *point["band"]] == pytest.approx([found.median, found.low, found.high])
     panel = json.loads((ROOT / "figures/measured/quick/groups.json").read_text())["modelled"]
     for one in panel["rules"]:
-        assert one["seconds"] == pytest.approx(step(Work(40, one["rule"], one["overlap"]), 2048, cluster).total)
+        found = uncertainty.drawn(Work(40, one["rule"], one["overlap"]), 2048, machines).seconds
+        assert one["seconds"] == pytest.approx(found.median)
+        assert one["band"][0] <= one["seconds"] <= one["band"][1] and one["band"][1] == pytest.approx(found.high)
 
 
 # ---- the modelled panel of groups -----------------------------------------------------------------------------------
@@ -132,15 +138,15 @@ def test_the_published_figures_are_those_of_the_model():
 def test_the_panel_has_every_rule_both_ways_and_says_modelled(tmp_path, few_draws):
     assert groups.main(["--results", str(tmp_path)]) == 0
     facts = json.loads((tmp_path / "groups.json").read_text())["modelled"]
-    cluster = files.load("abci")
+    machines = uncertainty.draws(files.load("abci"), 3)
     assert facts["kind"] == "modelled" and facts["file"] == "paper_configs/clusters/abci.toml"
     assert [(one["rule"], one["overlap"]) for one in facts["rules"]] == [(r, o) for r in RULES for o in (True, False)]
     for one in facts["rules"]:
-        expected = step(Work(40, one["rule"], one["overlap"]), 2048, cluster)
+        expected = uncertainty.drawn(Work(40, one["rule"], one["overlap"]), 2048, machines).step
         assert one["seconds"] == pytest.approx(expected.total) and one["sums"] == len(expected.sums)
     text = (tmp_path / "groups.md").read_text()
     assert "## Modelled: 2,048 GPUs of abci" in text and "Not measured" in text
-    one = step(Work(40, "layer"), 2048, cluster)
+    one = uncertainty.drawn(Work(40, "layer"), 2048, machines).step
     assert f"| layer | 56 | {1e3 * one.total:.1f} (" in text and f"| {one.images_per_second:,.0f} |" in text
 
 
