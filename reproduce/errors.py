@@ -57,12 +57,12 @@ def say(error: UserError) -> None:
 
 
 def command(main):
-    """Wrap a ``main(argv=None) -> int | None`` so that a `UserError` prints one line and gives its exit code."""
+    """Wrap a ``main(argv=None, ...) -> int | None`` so that a `UserError` prints one line and gives its exit code."""
 
     @functools.wraps(main)
-    def wrapped(argv=None):
+    def wrapped(argv=None, *more, **named):
         try:
-            return main(argv) or 0
+            return main(argv, *more, **named) or 0
         except UserError as error:
             say(error)
             return error.exit_code

@@ -1,6 +1,7 @@
 """Figure 1: a compute node of ABCI, drawn from the constants the cluster model uses.
 
-    python reproduce/figure1.py [--tier quick|node|paper] [--results DIR] [--out DIR]
+    python reproduce/figure1.py [options of run_all.sh]                  trains what is missing, then draws
+    python reproduce/figure1.py --draw [--tier T] [--results DIR] [--out DIR]   only draws; needs no torch
 
 Writes figure1.png, .pdf, .svg and .json. Needs neither logs nor torch.
 """
@@ -10,17 +11,20 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from reproduce.artefacts import artefact  # noqa: E402
+from reproduce.artefact import EVERY_TIER, Artefact  # noqa: E402
 from reproduce.cluster import files  # noqa: E402
-from reproduce.errors import command  # noqa: E402
-from reproduce.figures import node, plot  # noqa: E402
 from reproduce.results import output  # noqa: E402
+from reproduce.script import entry  # noqa: E402
+
+ARTEFACT = Artefact("figure1", "Figure 1: a compute node of ABCI", EVERY_TIER)
 
 CLUSTER = "abci"
 
 
 def render(cluster, given):
-    title = f"{artefact('figure1').title}\nredrawn from {cluster.path}: {cluster.about.title}"
+    from reproduce.figures import node, plot  # here, so that --list needs no matplotlib
+
+    title = f"{ARTEFACT.title}\nredrawn from {cluster.path}: {cluster.about.title}"
     figure, ax = plot.plt.subplots(figsize=(9, 6))
     figure.suptitle(title)
     node.draw(ax, cluster)
@@ -28,11 +32,11 @@ def render(cluster, given):
     return plot.save(figure, given.out, "figure1", facts)
 
 
-@command
-def main(argv=None):
-    given = output.options("figure1", argv)
+def draw(given):
     output.announce(render(files.load(CLUSTER), given), ())
 
+
+main = entry(ARTEFACT, draw)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,6 +1,7 @@
 """Figure 2: images/s against GPUs. Hollow: the paper. Filled: measured. Dashed: the cluster model, with its errors.
 
-    python reproduce/figure2.py [--tier quick|node|paper] [--results DIR] [--out DIR]
+    python reproduce/figure2.py [options of run_all.sh]                  trains what is missing, then draws
+    python reproduce/figure2.py --draw [--tier T] [--results DIR] [--out DIR]   only draws; needs no torch
 
 Writes figure2.png, .pdf, .svg and .json. Needs no torch; draws logs of ResNet-50 with a device per worker, if any.
 """
@@ -10,12 +11,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from reproduce.artefacts import FULL_RECIPE, PAPER_SWEEP, artefact  # noqa: E402
+from reproduce.artefacts import artefact  # noqa: E402
 from reproduce.cluster import files, systems, validate  # noqa: E402
 from reproduce.cluster.step import Work  # noqa: E402
-from reproduce.errors import command  # noqa: E402
-from reproduce.figures import plot, scaling  # noqa: E402
+from reproduce.recipe.runs import FULL_RECIPE, PAPER_SWEEP
 from reproduce.results import measured, output, paper  # noqa: E402
+from reproduce.script import entry  # noqa: E402
+
+ARTEFACT = Artefact("figure2", "Figure 2: images/s against the number of GPUs", EVERY_TIER)
 
 CLUSTER, LOCAL_BATCH, RULE = "abci", 40, "cubic:3"
 
@@ -26,10 +29,14 @@ def runs(given):
 
 
 def rows(found):
+    from reproduce.figures import scaling  # here, so that --list needs no matplotlib
+
     return [scaling.paper_point(paper.load()), scaling.public_point(), *scaling.measured_points(found)]
 
 
 def render(points, given):
+    from reproduce.figures import plot, scaling  # here, so that --list needs no matplotlib
+
     modelled = scaling.line(files.load(CLUSTER), Work(LOCAL_BATCH, RULE))
     checks = [validate.check(row) for row in systems.systems() if row.board.startswith("V100") and row.gpus >= 512]
     title = f"{artefact('figure2').title}\nmodelled, not measured, but for the points that say so"
@@ -40,12 +47,12 @@ def render(points, given):
     return plot.save(figure, given.out, "figure2", facts | {"series": [modelled.facts(checks), *points]})
 
 
-@command
-def main(argv=None):
-    given = output.options("figure2", argv)
+def draw(given):
     found = runs(given)
     output.announce(render(rows(found), given), [m for m in found if m.left_out])
 
+
+main = entry(ARTEFACT, draw)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,6 +1,7 @@
 """Figure 3: top-1 accuracy against mini-batch. Hollow: the paper. Filled: measured here. A hole stays a hole.
 
-    python reproduce/figure3.py [--tier quick|node|paper] [--results DIR] [--out DIR]
+    python reproduce/figure3.py [options of run_all.sh]                  trains what is missing, then draws
+    python reproduce/figure3.py --draw [--tier T] [--results DIR] [--out DIR]   only draws; needs no torch
 
 Writes figure3.png, .pdf, .svg and .json. Needs the logs and no torch.
 """
@@ -10,10 +11,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from reproduce.artefacts import PAPER_SWEEP, QUICK_PANEL, QUICK_SWEEP, artefact  # noqa: E402
-from reproduce.errors import command  # noqa: E402
-from reproduce.figures import panels, plot, series  # noqa: E402
+from reproduce.artefact import Artefact  # noqa: E402
+from reproduce.figures import series  # noqa: E402
+from reproduce.recipe.runs import PAPER_SWEEP, QUICK_PANEL, QUICK_SWEEP  # noqa: E402
 from reproduce.results import measured, output, paper  # noqa: E402
+from reproduce.script import entry  # noqa: E402
+
+ARTEFACT = Artefact(
+    "figure3", "Figure 3: top-1 accuracy against mini-batch",
+    {"quick": QUICK_PANEL, "node": PAPER_SWEEP, "paper": PAPER_SWEEP}, {"quick": QUICK_SWEEP},
+)  # fmt: skip
 
 
 def runs(given):
@@ -34,9 +41,11 @@ def rows(found, given):
 
 
 def render(lines, found, given):
+    from reproduce.figures import panels, plot  # here, so that --list needs no matplotlib
+
     quick = given.tier == "quick"
     shown = [found[n] for n in QUICK_PANEL] if quick else list(found.values())
-    title = f"{artefact('figure3').title}\n{output.about(shown, given.tier)}"
+    title = f"{ARTEFACT.title}\n{output.about(shown, given.tier)}"
     figure = plot.plt.figure(figsize=(14, 8) if quick else (9, 5.5))
     figure.suptitle(title)
     grid = figure.add_gridspec(2, 2) if quick else figure.add_gridspec(1, 1)
@@ -48,14 +57,14 @@ def render(lines, found, given):
     return plot.save(figure, given.out, "figure3", series.side_car("figure3", title, given.tier, lines))
 
 
-@command
-def main(argv=None):
-    given = output.options("figure3", argv)
+def draw(given):
     found = runs(given)
     paths = render(rows(found, given), found, given)
-    needed = artefact("figure3").runs[given.tier]
+    needed = ARTEFACT.runs[given.tier]
     output.announce(paths, [m for m in found.values() if m.run in needed or m.left_out])
 
+
+main = entry(ARTEFACT, draw)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -12,11 +12,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from reproduce import table  # noqa: E402
-from reproduce.artefacts import artefact  # noqa: E402
+from reproduce.artefact import Artefact  # noqa: E402
 from reproduce.cluster import files  # noqa: E402
-from reproduce.errors import command  # noqa: E402
-from reproduce.figures import exchange, plot  # noqa: E402
 from reproduce.results import output, steptimes  # noqa: E402
+from reproduce.script import entry  # noqa: E402
+
+ARTEFACT = Artefact(
+    "groups", "Step time against the rule that groups the gradients", {"quick": ()}, benchmark="comm"
+)
 
 CLUSTER, GPUS, LOCAL_BATCH = "abci", 2048, 40  # of the modelled panel: the paper's
 
@@ -30,7 +33,9 @@ def rows(result):
 
 
 def render(cells, result, given):
-    title = f"{artefact('groups').title}\n{exchange.about(result, given.tier)}"
+    from reproduce.figures import exchange, plot  # here, so that --list needs no matplotlib
+
+    title = f"{ARTEFACT.title}\n{exchange.about(result, given.tier)}"
     networks, cluster = result.networks if result else (), files.load(CLUSTER)
     modelled, columns = exchange.modelled(cluster, GPUS, LOCAL_BATCH), max(1, len(networks)) + 1
     figure, axes = plot.plt.subplots(1, columns, figsize=(5.2 * columns, 5.5), squeeze=False)
@@ -48,14 +53,16 @@ def render(cells, result, given):
     return [*paths, output.write(given.out, "groups.md", f"# {title}\n\n{body}")]
 
 
-@command
-def main(argv=None):
-    given = output.options("groups", argv)
+def draw(given):
+    from reproduce.figures import exchange  # here, so that --list needs no matplotlib
+
     result = runs(given)
     output.announce(render(rows(result), result, given), ())
     if result is None:
         print(f"groups: {exchange.MISSING} --out {given.results / steptimes.FILE}")
 
+
+main = entry(ARTEFACT, draw)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,6 +1,7 @@
 """Table 1: training time and top-1 accuracy, the paper's rows and ours.
 
-    python reproduce/table1.py [--tier quick|node|paper] [--results DIR] [--out DIR]
+    python reproduce/table1.py [options of run_all.sh]                  trains what is missing, then draws
+    python reproduce/table1.py --draw [--tier T] [--results DIR] [--out DIR]   only draws; needs no torch
 
 Writes table1.md, .csv, .tex and .json. Needs the logs and no torch.
 """
@@ -11,10 +12,16 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from reproduce import table  # noqa: E402
-from reproduce.artefacts import artefact  # noqa: E402
-from reproduce.errors import command  # noqa: E402
+from reproduce.artefact import Artefact  # noqa: E402
 from reproduce.judge import compare  # noqa: E402
+from reproduce.recipe.runs import FULL_RECIPE, QUICK_PAIR  # noqa: E402
 from reproduce.results import measured, output, paper  # noqa: E402
+from reproduce.script import entry  # noqa: E402
+
+ARTEFACT = Artefact(
+    "table1", "Table 1: training time and top-1 accuracy",
+    {"quick": QUICK_PAIR, "node": FULL_RECIPE[:1], "paper": FULL_RECIPE[:1]},
+)  # fmt: skip
 
 NOTES = """
 Time is run_start to run_stop of the MLPerf log, mean over the n runs; top-1 is the mean over them with the sample
@@ -24,7 +31,7 @@ the paper's. "recalled": known from memory of the paper, not re-read. The wordin
 
 
 def runs(given):
-    return [measured.collect(given.results, name) for name in artefact("table1").runs[given.tier]]
+    return [measured.collect(given.results, name) for name in ARTEFACT.runs[given.tier]]
 
 
 def rows(measurements, given):
@@ -35,7 +42,7 @@ def rows(measurements, given):
 
 
 def render(cells, facts, given):
-    title = f"{artefact('table1').title}; measured rows: tier {given.tier}"
+    title = f"{ARTEFACT.title}; measured rows: tier {given.tier}"
     first_measured = len(paper.load().table1)
     files = {
         "table1.md": f"# {title}\n\n{table.markdown(compare.HEADER, cells)}{NOTES}",
@@ -46,13 +53,13 @@ def render(cells, facts, given):
     return [output.write(given.out, name, content) for name, content in files.items()]
 
 
-@command
-def main(argv=None):
-    given = output.options("table1", argv)
+def draw(given):
     measurements = runs(given)
     paths = render(*rows(measurements, given), given)
     output.announce(paths, measurements)
 
+
+main = entry(ARTEFACT, draw)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from reproduce.artefacts import FULL_RECIPE, PAPER_SWEEP, QUICK_PANEL, QUICK_SWEEP, TIERS, artefact
+from reproduce.artefact import TIERS
 from reproduce.judge.public_evidence import Finding, findings
 from reproduce.judge.verdict import Verdict
+from reproduce.recipe.runs import FULL_RECIPE, PAPER_SWEEP, QUICK_PAIR, QUICK_PANEL, QUICK_SWEEP
 from reproduce.results import measured, output, paper
 from reproduce.results.measured import Measurement, Spread
 from reproduce.results.paper import Claim, Paper
 
 HEADLINE = FULL_RECIPE[0]
-QUICK_PAIR = artefact("table1").runs["quick"]  # the headline recipe and the small-batch baseline
 ELAPSED = ("seconds", "images_per_second")  # quantities of the machine, which an emulation says nothing about
 SCALED_DOWN = Verdict("not comparable", "scaled-down evidence only")
 DECIMALS = {"seconds": 1, "images_per_second": 0, "top1": 2}

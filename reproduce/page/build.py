@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from reproduce.artefacts import ARTEFACTS, TIERS
+from reproduce.artefact import TIERS, Artefact
 from reproduce.errors import command
 from reproduce.judge import check, comparator, stored
 from reproduce.kinds import KINDS
@@ -38,7 +38,7 @@ def build(given: Given, stored: Iterable[StoredCurve] = ()) -> Markup:
 
     Raises `UserError` if a config, REPRODUCE.md or the folder of the logs cannot be read.
     """
-    figures = [name for name in ORDER if any(a.name == name and given.tier in a.runs for a in ARTEFACTS)]
+    figures = [name for name in ORDER if any(a.name == name and given.tier in a.runs for a in given.artefacts)]
     sections = [
         claims_section(given), table1_section(given), *(figure_section(given, name) for name in figures),
         stored_section(given, stored), recipe_section(given), deviations_section(given), environment_section(given),
@@ -118,14 +118,14 @@ def stored_curves(results: Path) -> list[StoredCurve]:
 
 
 @command
-def main(argv=None):
+def main(argv, artefacts: tuple[Artefact, ...]):
     parser = argparse.ArgumentParser(prog="python -m reproduce.report.page", description=__doc__.splitlines()[0])
     parser.add_argument("--tier", choices=TIERS, default="quick", help="which tier to show (default: quick)")
     parser.add_argument("--results", type=Path, help="folder that holds logs/ (default: results/TIER)")
     parser.add_argument("--out", type=Path, help="where to write index.html (default: the results folder)")
     args = parser.parse_args(argv)
     results = output.results_folder(args.results, args.tier)
-    given = Given(args.tier, results, args.out or results)
+    given = Given(args.tier, results, args.out or results, artefacts)
     print(f"wrote {output.write(given.out, 'index.html', build(given, stored_curves(results)))}")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from reproduce.artefacts import artefact
+from reproduce.artefact import Artefact, named
 from reproduce.judge import claims, compare
 from reproduce.judge.public_evidence import Finding
 from reproduce.judge.verdict import Verdict
@@ -27,6 +27,7 @@ class Given:
     tier: str
     results: Path
     out: Path
+    artefacts: tuple[Artefact, ...]
 
     def link(self, path: Path, text: Content) -> Markup:
         """A relative link to a file from the page."""
@@ -104,14 +105,15 @@ def _run_links(found: Iterable[Measurement]) -> list[Content]:
 def table1_section(given: Given) -> Section:
     known = paper.load()
     rows = [_paper_row(row, known.about.reference) for row in known.table1]
-    rows += [_measured_row(m, given.tier) for m in given.measure(artefact("table1").runs[given.tier])]
+    rows += [_measured_row(m, given.tier) for m in given.measure(named(given.artefacts, "table1").runs[given.tier])]
     note = (
         "Time is run_start to run_stop of the MLPerf log, mean over the n runs; top-1 is the mean over them with the "
         "sample standard deviation. Emulated: fewer devices than workers, so the time is that of the emulation and no "
         "claim about the paper's. Recalled: known from memory of the paper, not read again; the wording of all paper "
         "rows is recalled."
     )
-    title, caption = artefact("table1").title, f"The paper's rows, then those measured in tier {given.tier}."
+    title = named(given.artefacts, "table1").title
+    caption = f"The paper's rows, then those measured in tier {given.tier}."
     return Section("table1", title, [html.table(caption, compare.HEADER, rows, "table1-table"), element("p", note)])
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reproduce import files
-from reproduce.artefacts import Artefact, artefact
+from reproduce.artefact import Artefact, named
 from reproduce.kinds import RESULTS
 from reproduce.page import html
 from reproduce.page.evidence import Given, numbered
@@ -36,9 +36,8 @@ def command(given: Given, piece: Artefact) -> str:
 
 def places(given: Given, piece: Artefact) -> list[Path]:
     """The folders an artefact may lie in; what needs no measurement is published beside the models."""
-    needs = any(piece.runs.values()) or piece.benchmark
     published = given.results.resolve().parent == PUBLISHED
-    return [given.results, MODELLED] if published and not needs else [given.results]
+    return [given.results, MODELLED] if published and not piece.measured else [given.results]
 
 
 def side_car(given: Given, piece: Artefact) -> tuple[Path, dict]:
@@ -48,7 +47,7 @@ def side_car(given: Given, piece: Artefact) -> tuple[Path, dict]:
         raise NoFigure("not drawn yet")
     try:
         facts = files.read_json(folder / f"{piece.name}.json")
-        if (any(piece.runs.values()) or piece.benchmark) and facts["tier"] != given.tier:
+        if piece.measured and facts["tier"] != given.tier:
             raise NoFigure(f"{piece.name}.json is of tier {facts['tier']}")
         for source, point in ends(facts):
             if not current(given, source, point):
@@ -87,7 +86,7 @@ def rates(given: Given) -> list[dict] | None:
 
 def figure_section(given: Given, name: str) -> Section:
     """An artefact's section: picture, title and numbers, or a hole."""
-    piece = artefact(name)
+    piece = named(given.artefacts, name)
     try:
         folder, facts = side_car(given, piece)
         body = SECTIONS.get(name, _drawn)(given, folder, facts)

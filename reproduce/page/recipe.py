@@ -3,7 +3,7 @@
 import dataclasses
 import re
 
-from reproduce.artefacts import artefact
+from reproduce.artefact import named
 from reproduce.errors import UserError
 from reproduce.page import html
 from reproduce.page.evidence import Given, numbered
@@ -23,12 +23,12 @@ DEVIATIONS = "## Deviations from the paper\n"
 
 
 def recipe_section(given: Given) -> Section:
-    main = given.measure(artefact("table1").runs[given.tier][:1])[0].config
+    main = given.measure(named(given.artefacts, "table1").runs[given.tier][:1])[0].config
     rows = [_value_row(main, name) for name in values(main)]
     legend = [[html.code(kind), numbered(words, "setting", "reproduce.config")] for kind, words in SOURCES.items()]
     differing = [
         [html.code(m.name), *_value_row(m.config, name)]
-        for m in runs.collect(given.results, given.tier)
+        for m in runs.collect(given.results, given.tier, given.artefacts)
         for name, value in values(m.config).items()
         if values(main)[name] != value
     ]
@@ -110,7 +110,7 @@ def _bold(text: str) -> Markup:
 
 
 def environment_section(given: Given) -> Section:
-    found = runs.collect(given.results, given.tier)
+    found = runs.collect(given.results, given.tier, given.artefacts)
     rows = [_environment_row(given, m) for m in found]
     benchmark = steptimes.read(given.results)
     if benchmark:

@@ -2,7 +2,13 @@
 
 import sys
 
-from reproduce.page.build import main
+from reproduce.artefacts import ARTEFACTS
+from reproduce.page import build
+
+
+def main(argv=None) -> int:
+    return build.main(argv, ARTEFACTS)
+
 
 if __name__ == "__main__":
     sys.exit(main())

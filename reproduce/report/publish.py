@@ -9,7 +9,6 @@ then. Says what changes, line by line; a second call changes nothing.
 
 import argparse
 import contextlib
-import importlib
 import io
 import os
 import shutil
@@ -18,7 +17,8 @@ import tempfile
 from pathlib import Path
 
 from reproduce import files
-from reproduce.artefacts import ARTEFACTS, TIERS, Artefact
+from reproduce.artefact import TIERS, Artefact
+from reproduce.artefacts import ARTEFACTS, script
 from reproduce.errors import UserError, command
 from reproduce.paths import DOCUMENT, FIGURES
 from reproduce.report import claims
@@ -110,11 +110,6 @@ def objections_to_benchmark(path: Path) -> list[str]:
 # ---- renderings -----------------------------------------------------------------------------------------------------
 
 
-def is_modelled(piece: Artefact) -> bool:
-    """Whether it needs no measurement and so lies beside the models."""
-    return not (any(piece.runs.values()) or piece.benchmark)
-
-
 def draw(tier: str, staged: Path, modelled: Path, published: Path) -> None:
     """Draw the tier's artefacts from the logs in `staged`: into it, and what needs none into `modelled`.
 
@@ -124,14 +119,13 @@ def draw(tier: str, staged: Path, modelled: Path, published: Path) -> None:
     for piece in ARTEFACTS:
         if tier not in piece.runs:
             continue
-        out = modelled if is_modelled(piece) else staged
+        out = staged if piece.measured else modelled
         with contextlib.redirect_stdout(io.StringIO()):
-            script = importlib.import_module(piece.script.removesuffix(".py").replace("/", "."))
-            code = script.main(["--tier", tier, "--results", str(staged), "--out", str(out)])
+            code = script(piece.name).main(["--tier", tier, "--results", str(staged), "--out", str(out)])
         if code:
             raise UserError(f"{piece.script} could not draw what is to be published; nothing was changed")
         known = (published / f"{piece.name}.json").exists() and (tier != "quick" or _has_measured(published, piece))
-        if is_modelled(piece) and known and not _has_measured(out, piece):
+        if not piece.measured and known and not _has_measured(out, piece):
             for path in out.glob(f"{piece.name}.*"):
                 path.unlink()
 

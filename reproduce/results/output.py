@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reproduce import files
-from reproduce.artefacts import TIERS, artefact
+from reproduce.artefact import TIERS, Artefact
 from reproduce.errors import UserError
 from reproduce.paths import ROOT
 from reproduce.results.measured import Measurement
@@ -23,17 +23,18 @@ class Options:
     out: Path
 
 
-def options(name: str, argv=None) -> Options:
-    """Parse the command line of artefact `name`; `--results` and `--out` are relative to the current folder.
+def options(artefact: Artefact, argv=None) -> Options:
+    """Parse the command line of a script that only draws; `--results` and `--out` are relative to the current folder.
 
     Raises `UserError` if the results folder cannot be read or the output folder cannot be made.
     """
-    parser = argparse.ArgumentParser(prog=f"{name}.py", description=artefact(name).title)
+    parser = argparse.ArgumentParser(prog=f"python {artefact.script}", description=artefact.title)
+    parser.add_argument("--draw", action="store_true", help="train nothing: draw from the logs there are")
     parser.add_argument("--tier", choices=TIERS, default="quick", help="which runs to show (default: quick)")
     parser.add_argument("--results", type=Path, help="folder that holds logs/ (default: results/TIER)")
     parser.add_argument("--out", type=Path, help="where to write (default: the results folder)")
     given = parser.parse_args(argv)
-    results = results_folder(given.results, given.tier)
+    results = results_folder(given.results or given.out, given.tier)
     return Options(given.tier, results, given.out or results)
 
 

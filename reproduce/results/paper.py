@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reproduce import files
-from reproduce.artefacts import TIERS
+from reproduce.artefact import TIERS
 from reproduce.errors import ConfigError
 from reproduce.paths import CONFIGS
 

@@ -3,16 +3,16 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from reproduce.artefacts import ARTEFACTS, Artefact
+from reproduce.artefact import Artefact
 from reproduce.results import measured
 from reproduce.results.measured import Measurement
 
 
-def needed(tier: str, artefacts: Iterable[Artefact] = ARTEFACTS) -> list[str]:
+def needed(tier: str, artefacts: Iterable[Artefact]) -> list[str]:
     return list(dict.fromkeys(run for one in artefacts for run in one.runs.get(tier, ())))
 
 
-def collect(results: Path, tier: str, artefacts: Iterable[Artefact] = ARTEFACTS) -> list[Measurement]:
+def collect(results: Path, tier: str, artefacts: Iterable[Artefact]) -> list[Measurement]:
     """The measurements of all runs the tier needs, and of those it only shows where there are logs; each once."""
     must = needed(tier, artefacts)
     may = [run for one in artefacts for run in one.optional.get(tier, ())]

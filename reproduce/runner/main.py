@@ -1,4 +1,4 @@
-"""Runs what is missing of a tier, then draws its tables and figures. `bash reproduce/run_all.sh` calls this.
+"""Runs what is missing of a tier, then draws its tables and figures. run_all.py and the scripts of artefacts call this.
 
 Killing it at any moment costs a minute of the run under way: the next call does what is still missing, and a run goes
 on from its last checkpoint. Needs only the standard library; the runs and reports use the Python that setup.sh finds or
@@ -11,16 +11,17 @@ import dataclasses
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 
 from reproduce import gpus
-from reproduce.artefacts import TIERS
+from reproduce.artefact import TIERS, Artefact
 from reproduce.errors import EXIT_PREEMPTED, UserError, command
 from reproduce.launchers import SCHEDULERS, site
 from reproduce.launchers.ranks import Start, rank_map
 from reproduce.locks import Lock
 from reproduce.runner import jobs, launch, script, shape, submit
 from reproduce.runner.launch import ROOT, Foreground, Stopped
-from reproduce.runner.options import check_imagenet, check_output, parse
+from reproduce.runner.options import PROG, check_imagenet, check_output, parse
 from reproduce.runner.plan import ASSUMED, Plan
 from reproduce.runner.training import failure, prepare, say, train_all
 
@@ -82,7 +83,7 @@ def print_commands(plan: Plan, python: str) -> None:
 def print_preparation(plan: Plan, python: str) -> None:
     print(f"cd {shlex.quote(str(ROOT))}")
     print("bash reproduce/setup.sh run")
-    if plan.todo and plan.tier == "quick":
+    if plan.needs_embedded:
         print(launch.shell_text(*plan.data_command(python)))
 
 
@@ -199,15 +200,16 @@ def device_of(args: argparse.Namespace, tier: str, start: Start | None) -> str:
 
 
 @command
-def main(argv=None) -> int:
-    args = parse(argv)
+def main(argv, artefacts: Sequence[Artefact], prog: str = PROG) -> int:
+    """What run_all.sh does, for these artefacts; `prog` is how the user called it."""
+    args = parse(argv, artefacts, prog)
     tier = args.tier or "quick"
     options = {name: getattr(args, name) for name in ("only", "data", "out", "seeds", "with_optional")}
     if args.list:
-        show([Plan(t, **options) for t in ((tier,) if args.tier or args.out else TIERS)])
+        show([Plan(t, artefacts, **options) for t in ((tier,) if args.tier or args.out else TIERS)])
         return 0
     start, ranks = start_of(args, tier)
-    plan = Plan(tier, **options, processes=ranks, start=start, device=device_of(args, tier, start))
+    plan = Plan(tier, artefacts, **options, processes=ranks, start=start, device=device_of(args, tier, start))
     if start and not args.processes and not args.nodes and tier == "paper":
         plan.processes = max((job.config.batch.workers for job in plan.jobs), default=1)
     if start and args.nodes and not args.draw:
@@ -260,6 +262,3 @@ def do(plan: Plan, args: argparse.Namespace) -> int:
         python = set_up(foreground)
     return hand_in(plan, args, found, context_of(plan, args, plan.start.site, python))
 
-
-if __name__ == "__main__":
-    sys.exit(main())

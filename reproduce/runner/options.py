@@ -5,13 +5,15 @@ import contextlib
 import difflib
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from reproduce.artefacts import ARTEFACTS, TIERS, artefact
+from reproduce.artefact import TIERS, Artefact, named
 from reproduce.cluster import files
 from reproduce.errors import UserError
 from reproduce.launchers import LAUNCHERS, SCHEDULERS
 
+PROG = "bash reproduce/run_all.sh"
 ABOUT = "Runs what is missing of a tier, then draws its tables and figures."
 ACCOUNT = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]*")  # goes into a scheduler's directive, where nothing is quoted
 MOST = 1_000_000  # seeds, processes or nodes; more is a slip of the pen
@@ -30,8 +32,8 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message} (--help lists the options)")
 
 
-def parser() -> Parser:
-    made = Parser(prog="bash reproduce/run_all.sh", description=ABOUT, allow_abbrev=False)
+def parser(prog: str) -> Parser:
+    made = Parser(prog=prog, description=ABOUT, allow_abbrev=False)
     add = made.add_argument
     add("--tier", help="quick: embedded data, two cores (default). node: ImageNet, all workers emulated on one node. "
         "paper: ImageNet on as many GPUs as workers")  # fmt: skip
@@ -67,9 +69,9 @@ def parser() -> Parser:
     return made
 
 
-def parse(argv) -> argparse.Namespace:
+def parse(argv, artefacts: Sequence[Artefact], prog: str = PROG) -> argparse.Namespace:
     """The options, each by itself and together in order. Raises `UserError` in one line."""
-    made = parser()
+    made = parser(prog)
     args, unknown = made.parse_known_args(argv)
     if unknown:
         name = unknown[0].partition("=")[0]
@@ -78,10 +80,10 @@ def parse(argv) -> argparse.Namespace:
         raise UserError(f"--tier {tier}: no such tier{nearest(tier, TIERS)}")
     if args.launcher not in LAUNCHERS:
         raise UserError(f"--launcher {args.launcher}: no such launcher{nearest(args.launcher, LAUNCHERS)}")
-    for name in set(args.only or ()) - {a.name for a in ARTEFACTS}:
-        raise UserError(f"--only {name}: no such artefact{nearest(name, [a.name for a in ARTEFACTS])}")
+    for name in set(args.only or ()) - {a.name for a in artefacts}:
+        raise UserError(f"--only {name}: no such artefact{nearest(name, [a.name for a in artefacts])}")
     for name in args.only or () if args.tier else ():
-        tiers = artefact(name).runs
+        tiers = named(artefacts, name).runs
         if args.tier not in tiers:
             raise UserError(f"--only {name}: not of --tier {args.tier}: add --tier {' or '.join(tiers)}")
     for option in ("seeds", "processes", "nodes"):
@@ -90,11 +92,11 @@ def parse(argv) -> argparse.Namespace:
             raise UserError(f"--{option} {value}: must be at least 1")
         if value is not None and value > MOST:
             raise UserError(f"--{option} {value}: must be at most {MOST:,}")
-    _check_launcher(args)
+    _check_launcher(args, artefacts)
     return args
 
 
-def _check_launcher(args: argparse.Namespace) -> None:
+def _check_launcher(args: argparse.Namespace, artefacts: Sequence[Artefact]) -> None:
     """Raise `UserError` for options that another launcher has, or that would not be safe in a job script."""
     belongs = {"hostfile": ("openmpi",), "rendezvous": ("torchrun",), "nodes": LAUNCHERS[1:], "cluster": LAUNCHERS[1:],
                "account": SCHEDULERS, "wait": SCHEDULERS, "preflight": SCHEDULERS}  # fmt: skip
@@ -112,8 +114,8 @@ def _check_launcher(args: argparse.Namespace) -> None:
     if args.inside is not None:
         if args.launcher not in SCHEDULERS:
             raise UserError(f"--inside: is for --launcher {', '.join(SCHEDULERS)}, inside their jobs")
-        if args.inside not in [a.name for a in ARTEFACTS]:
-            raise UserError(f"--inside {args.inside}: no such job{nearest(args.inside, [a.name for a in ARTEFACTS])}")
+        if args.inside not in [a.name for a in artefacts]:
+            raise UserError(f"--inside {args.inside}: no such job{nearest(args.inside, [a.name for a in artefacts])}")
     if args.launcher == "torchrun" and (args.nodes or 1) > 1 and not args.rendezvous:
         raise UserError(f"--nodes {args.nodes}: torchrun needs --rendezvous HOST:PORT, where HOST is one of the nodes")
     if args.launcher == "openmpi" and (args.nodes or 1) > 1 and not args.hostfile:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reproduce import events, files
-from reproduce.artefacts import ARTEFACTS, Artefact
+from reproduce.artefact import Artefact
 from reproduce.launchers.ranks import Start
 from reproduce.recipe.load import Config, load
 from reproduce.runner import launch
@@ -20,6 +20,9 @@ MEASURED = ROOT / "figures" / "measured"  # published logs: the best guess of ho
 # Where no published log says: the machine a tier is meant for and a training rate (images/s) assumed for it. The
 # paper's own rate stands for the paper tier. Only the expected minutes come from these.
 ASSUMED = {"quick": ("2 cores", 6000), "node": ("8 GPUs", 20_000), "paper": ("2,048 GPUs", 1_730_000)}
+
+EMBEDDED = "fashion_mnist"  # made by reproduce.engine.data.embedded
+USUAL = {"quick": EMBEDDED, "node": "imagenet", "paper": "imagenet"}  # the data set of a tier without runs
 
 
 @dataclass(frozen=True)
@@ -92,20 +95,34 @@ class Plan:
     """The options, resolved: which artefacts and runs, and the exact command of everything."""
 
     def __init__(
-        self, tier: str, only: Sequence[str] | None = None, data: Path | None = None, out: Path | None = None,
-        seeds: int = 1, processes: int | None = None, with_optional: bool = False, start: Start | None = None,
-        device: str | None = None,
+        self, tier: str, artefacts: Sequence[Artefact], only: Sequence[str] | None = None, data: Path | None = None,
+        out: Path | None = None, seeds: int = 1, processes: int | None = None, with_optional: bool = False,
+        start: Start | None = None, device: str | None = None,
     ):  # fmt: skip
         self.tier, self.seeds, self.with_optional = tier, seeds, with_optional
-        self.artefacts = [a for a in ARTEFACTS if tier in a.runs and (not only or a.name in only)]
+        self.artefacts = [a for a in artefacts if tier in a.runs and (not only or a.name in only)]
         self.out = (out or ROOT / "results" / tier).absolute()
         self.device = device or launch.default_device(tier)
         self.processes, self.start = processes or launch.default_processes(self.device), start
-        if tier == "quick":
-            self.data = (data.absolute() if data else ROOT / "data") / "fashion_mnist"
-        else:
-            self.data = data.absolute() if data else ROOT / "data" / "imagenet"
+        self.data_option = data.absolute() if data else None
         self.jobs = self.jobs_for(self.artefacts)
+
+    @property
+    def data(self) -> Path:
+        """The data folder of the tier's runs; which data set that is, their recipes say."""
+        datasets = [job.config.data.dataset for job in self.jobs]
+        return self.folder_of(datasets[0] if datasets else USUAL[self.tier])
+
+    def folder_of(self, dataset: str) -> Path:
+        """Where a data set is: ImageNet in the folder that --data names, any other in a folder of its name below it."""
+        if dataset == "imagenet":
+            return self.data_option or ROOT / "data" / dataset
+        return (self.data_option or ROOT / "data") / dataset
+
+    @property
+    def needs_embedded(self) -> bool:
+        """Whether a run still to be done trains on the data set that the package carries."""
+        return any(job.config.data.dataset == EMBEDDED for job in self.todo)
 
     @property
     def todo(self) -> list[Job]:
@@ -123,14 +140,14 @@ class Plan:
         return sorted(path.name for path in self.out.glob(f"{artefact.name}.*"))
 
     def data_command(self, python: str):
-        return [python, "-m", "reproduce.engine.data.embedded", "--out", launch.short(self.data)], {}
+        return [python, "-m", "reproduce.engine.data.embedded", "--out", launch.short(self.folder_of(EMBEDDED))], {}
 
     def train_command(self, job: Job, python: str):
         processes = launch.fit(self.processes, job.config.batch.workers)
         path = CONFIGS / f"{job.name}.toml"
         every = launch.CHECKPOINT_SECONDS[self.tier]
-        return launch.train_command(path, job.seed, self.out, self.data, processes, python, every, self.start,
-                                    self.device)  # fmt: skip
+        data = self.folder_of(job.config.data.dataset)
+        return launch.train_command(path, job.seed, self.out, data, processes, python, every, self.start, self.device)
 
     def report_command(self, artefact: Artefact, python: str):
         return [python, artefact.script, "--tier", self.tier, "--results", launch.short(self.out)], {}

@@ -127,7 +127,7 @@ def _training(job: ClusterJob, context: Context) -> list[str]:
 def _runner(context: Context) -> list[str]:
     """What calls the runner again; of the quick tier it knows the folder above the data."""
     data = str(context.data.parent) if context.tier == "quick" else Shell('"$data"')
-    words = [Shell('"$python"'), "-P", "-m", "reproduce.runner", *context.arguments]
+    words = [Shell('"$python"'), "-P", "-m", "reproduce.run_all", *context.arguments]
     return [*words, "--out", Shell('"$out"'), "--data", data]
 
 

@@ -27,8 +27,8 @@ class Clock:
 
 
 def prepare(plan: Plan, python: str, foreground: Foreground) -> list[str]:
-    """Lay out the embedded data if a run of the quick tier will need it; what failed, as `train_all` says it."""
-    if plan.tier != "quick" or not plan.todo:
+    """Lay out the embedded data if a run will need it; what failed, as `train_all` says it."""
+    if not plan.needs_embedded:
         return []
     argv, env = plan.data_command(python)
     return [failure("the embedded data set", argv, env)] if foreground.run(argv, env)[0] else []

@@ -18,11 +18,11 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from reproduce.artefacts import QUICK_PANEL
 from reproduce.errors import UserError, command
 from reproduce.events import log_path, read_log
 from reproduce.paths import ROOT
 from reproduce.recipe import load as configs
+from reproduce.recipe.runs import QUICK_PANEL
 
 SEED = 0
 PANEL_RATES = {"lars": (2.5, 6.0, 15.0), "sgd": (0.16, 0.4, 1.0)}

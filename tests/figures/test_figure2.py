@@ -16,7 +16,6 @@ from reproduce.figures import exchange, plot, scaling
 from reproduce.report import claims
 from reproduce.results import output, paper, public
 from reproduce.results.measured import CONFIGS, collect
-from reproduce.runner import main as runner
 from reproduce.runner import plan
 from tests.helpers import ROOT
 from tests.helpers.logs import write_log
@@ -170,10 +169,10 @@ def test_the_panel_draws_dashes_not_measured_points(few_draws):
 def test_it_needs_no_run_in_any_tier(name, tmp_path, capsys):
     assert artefact(name).runs == {"quick": (), "node": (), "paper": ()}
     for tier in ("quick", "node", "paper"):
-        mine = plan.Plan(tier, only=[name], out=tmp_path)
+        mine = plan.Plan(tier, ARTEFACTS, only=[name], out=tmp_path)
         assert [a.name for a in mine.artefacts] == [name] and mine.jobs == []
         assert mine.state(artefact(name)) == "done"
-    assert runner.main(["--list", "--tier", "quick", "--only", name, "--out", str(tmp_path)]) == 0
+    assert run_all.main(["--list", "--tier", "quick", "--only", name, "--out", str(tmp_path)]) == 0
     assert "done" in capsys.readouterr().out.splitlines()[1]
     row = next(line for line in claims.artefacts_block(tmp_path).splitlines() if f"{name}.py --tier quick" in line)
     assert row.endswith("| quick | none | 0 |")

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from reproduce import groups
-from reproduce.artefacts import artefact
+from reproduce import groups, run_all
+from reproduce.artefacts import ARTEFACTS, artefact
 from reproduce.errors import LogError
 from reproduce.figures import exchange, plot
 from reproduce.report import claims
 from reproduce.results import steptimes
 from reproduce.results.steptimes import COMPUTE, DDP, HALF, Network, Result, Timing, Variant
-from reproduce.runner import main as runner
 from reproduce.runner import plan
 from tests.helpers import ROOT
 
@@ -183,7 +182,7 @@ def test_it_is_drawn_without_torch(tmp_path):
 
 def test_its_state_is_that_of_the_measured_file(tmp_path):
     def state():
-        return plan.Plan("quick", only=["groups"], out=tmp_path).state(artefact("groups"))
+        return plan.Plan("quick", ARTEFACTS, only=["groups"], out=tmp_path).state(artefact("groups"))
 
     assert state() == "missing"
     path = write(tmp_path) / steptimes.FILE
@@ -194,11 +193,12 @@ def test_its_state_is_that_of_the_measured_file(tmp_path):
 
 
 def test_it_belongs_to_the_quick_tier_only(tmp_path, capsys):
-    assert [a.name for a in plan.Plan("quick", only=["groups"], out=tmp_path).artefacts] == ["groups"]
-    assert plan.Plan("node", out=tmp_path).artefacts and not plan.Plan("node", only=["groups"], out=tmp_path).artefacts
-    assert runner.main(["--tier", "node", "--only", "groups", "--data", str(tmp_path), "--out", str(tmp_path)]) == 2
+    assert [a.name for a in plan.Plan("quick", ARTEFACTS, only=["groups"], out=tmp_path).artefacts] == ["groups"]
+    assert plan.Plan("node", ARTEFACTS, out=tmp_path).artefacts
+    assert not plan.Plan("node", ARTEFACTS, only=["groups"], out=tmp_path).artefacts
+    assert run_all.main(["--tier", "node", "--only", "groups", "--data", str(tmp_path), "--out", str(tmp_path)]) == 2
     assert "add --tier quick" in capsys.readouterr().err
-    assert runner.main(["--list", "--tier", "quick", "--only", "groups", "--out", str(tmp_path)]) == 0
+    assert run_all.main(["--list", "--tier", "quick", "--only", "groups", "--out", str(tmp_path)]) == 0
     assert "missing  Step time" in capsys.readouterr().out
 
 

@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from reproduce import table, table1
+from reproduce.artefacts import artefact
 from reproduce.errors import UserError
 from reproduce.judge import compare
 from reproduce.report import claims
@@ -189,7 +190,7 @@ def test_an_unwritable_output_folder_is_one_line(results, tmp_path, capsys):
 def test_defaults_are_the_tiers_results_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(output, "ROOT", tmp_path)
     (tmp_path / "results" / "node").mkdir(parents=True)
-    given = output.options("table1", ["--tier", "node"])
+    given = output.options(artefact("table1"), ["--tier", "node"])
     assert (given.results, given.out) == (tmp_path / "results" / "node", tmp_path / "results" / "node")
 
 

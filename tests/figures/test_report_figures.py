@@ -6,8 +6,9 @@ import math
 import pytest
 
 from reproduce import curve, figure3, kinds
-from reproduce.artefacts import PAPER_SWEEP, QUICK_PANEL, QUICK_SWEEP, artefact
+from reproduce.artefacts import artefact
 from reproduce.figures import panels, plot, series
+from reproduce.recipe.runs import PAPER_SWEEP, QUICK_PANEL, QUICK_SWEEP
 from reproduce.results import output, public
 from reproduce.results.measured import CONFIGS, collect
 from tests.helpers.logs import write_log

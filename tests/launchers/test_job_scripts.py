@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from reproduce import run_all
+from reproduce.artefacts import ARTEFACTS
 from reproduce.errors import EXIT_PREEMPTED, ConfigError, UserError
 from reproduce.launchers import SCHEDULERS, site
 from reproduce.launchers.ranks import Start
 from reproduce.runner import jobs, launch, script, submit
-from reproduce.runner import main as runner
 from reproduce.runner.plan import Plan
 from tests.helpers.stub_run import write_log
 
@@ -70,7 +71,7 @@ def stubs(tmp_path, monkeypatch):
 def context(launcher: str, out: Path, stubs: Stubs, **options) -> tuple[list[jobs.ClusterJob], script.Context]:
     where = site.load("abci").filled(launcher)
     data = options.pop("data", out / "data")
-    plan = Plan("paper", only=["table1"], data=data, out=out, start=Start(launcher, where))
+    plan = Plan("paper", ARTEFACTS, only=["table1"], data=data, out=out, start=Start(launcher, where))
     python = str(stubs.folder / "bin" / "job python")
     arguments = ("--tier", "paper", "--launcher", launcher, "--cluster", f"{out}.toml", "--seeds", "1")
     (out / "jobs").mkdir(parents=True, exist_ok=True)
@@ -118,7 +119,7 @@ def test_so_it_does_in_the_printed_submission(launcher, name, stubs, tmp_path):
 @pytest.mark.parametrize("launcher", ["local", "torchrun", "openmpi"])
 @pytest.mark.parametrize("name", NASTY)
 def test_and_in_the_commands_of_a_dry_run(launcher, name, tmp_path, capsys):
-    assert runner.main(["--launcher", launcher, "--out", str(tmp_path / name), "--only", "table1", "--dry-run"]) == 0
+    assert run_all.main(["--launcher", launcher, "--out", str(tmp_path / name), "--only", "table1", "--dry-run"]) == 0
     trains = [shlex.split(line) for line in capsys.readouterr().out.splitlines() if "--seed" in line]
     assert len(trains) == 2
     assert all(words[words.index("--out") + 1] == str(tmp_path / name) for words in trains)
@@ -276,7 +277,7 @@ def test_inside_a_job_its_own_runs_are_made(codes, ends, trained, tmp_path, monk
 
     monkeypatch.setattr(launch.Foreground, "run", run)
     arguments = ["--launcher", "slurm", "--cluster", "local", "--out", str(out), "--processes", "4"]
-    assert runner.main([*arguments, "--inside", "table1"]) == ends
+    assert run_all.main([*arguments, "--inside", "table1"]) == ends
     assert len(calls) == trained and all(argv[0] == "srun" for argv in calls)
 
 
@@ -285,5 +286,5 @@ def test_inside_a_job_mpirun_gets_the_jobs_hosts(tmp_path, monkeypatch):
     monkeypatch.setattr(launch.Foreground, "run", lambda self, argv, env, capture=False: (calls.append(argv) or 2, ""))
     monkeypatch.setenv("SGE_JOB_HOSTLIST", "/my hosts")
     arguments = ["--launcher", "uge", "--cluster", "abci", "--out", str(tmp_path), "--processes", "4"]
-    assert runner.main([*arguments, "--inside", "table1"]) == 1
+    assert run_all.main([*arguments, "--inside", "table1"]) == 1
     assert calls and all(argv[argv.index("--hostfile") + 1] == "/my hosts" for argv in calls)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from reproduce import run_all
 from reproduce.artefacts import ARTEFACTS
 from reproduce.cluster import files
 from reproduce.cluster.run import run
@@ -18,7 +19,6 @@ from reproduce.errors import ConfigError
 from reproduce.launchers import SCHEDULERS, site
 from reproduce.launchers.ranks import Start, rank_map
 from reproduce.runner import jobs, script
-from reproduce.runner import main as runner
 from reproduce.runner.plan import Plan
 from tests.helpers import ROOT
 from tests.helpers.needs import need_program
@@ -51,7 +51,7 @@ def example(launcher: str, folder: Path) -> dict[str, str]:
     """The scripts of a small submission by job, with paths that are nobody's."""
     cluster = str(own_site(folder, PBS, "pbs")) if launcher == "pbs" else CLUSTERS[launcher]
     where = site.load(cluster).filled(launcher)
-    plan = Plan("paper", only=["table1"], data=Path("/data/imagenet"), out=folder / "none")
+    plan = Plan("paper", ARTEFACTS, only=["table1"], data=Path("/data/imagenet"), out=folder / "none")
     found = jobs.jobs(plan, where, 2048)
     arguments = ("--tier", "paper", "--launcher", launcher, "--cluster", CLUSTERS[launcher], "--seeds", "1")
     context = script.Context(launcher, where, "gaa50000", Path("/scratch/my results"), Path("/data/imagenet"),
@@ -97,7 +97,7 @@ def test_the_paper_request_is_taken_as_it_is(tmp_path):
 def test_dry_run_is_a_script_that_hands_everything_in(tmp_path, capsys):
     (tmp_path / "data").mkdir()
     arguments = ["--tier", "paper", "--cluster", "abci", "--launcher", "uge", "--account", "gaa50000", "--dry-run"]
-    assert runner.main([*arguments, "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]) == 0
+    assert run_all.main([*arguments, "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]) == 0
     text = capsys.readouterr().out
     assert not (tmp_path / "out").exists() and subprocess.run(["bash", "-n"], input=text, text=True).returncode == 0
     assert 'report=$(qsub -terse -hold_jid "$table1,$curve,$figure3" report.sh)' in text
@@ -108,7 +108,7 @@ def test_dry_run_is_a_script_that_hands_everything_in(tmp_path, capsys):
 
 
 def test_every_run_belongs_to_one_job_and_the_last_draws(tmp_path):
-    plan = Plan("paper", data=tmp_path, out=tmp_path, seeds=2)
+    plan = Plan("paper", ARTEFACTS, data=tmp_path, out=tmp_path, seeds=2)
     found = jobs.jobs(plan, site.load("abci").filled("uge"), 2048)
     assert sorted(str(run) for job in found for run in job.runs) == sorted(map(str, plan.jobs))
     assert found[-1].name == jobs.REPORT and found[-1].after == tuple(job.name for job in found[:-1])
@@ -118,15 +118,15 @@ def test_every_run_belongs_to_one_job_and_the_last_draws(tmp_path):
 
 def test_done_runs_are_not_handed_in_again(tmp_path):
     write_log(tmp_path, "quick/headline_b800_w20")
-    found = jobs.jobs(Plan("quick", only=["table1"], out=tmp_path), site.load("local").filled("slurm"), 2)
+    found = jobs.jobs(Plan("quick", ARTEFACTS, only=["table1"], out=tmp_path), site.load("local").filled("slurm"), 2)
     assert [[run.name for run in job.runs] for job in found] == [["quick/baseline_b128_w2"], []]
     write_log(tmp_path, "quick/baseline_b128_w2")
-    found = jobs.jobs(Plan("quick", only=["table1"], out=tmp_path), site.load("local").filled("slurm"), 2)
+    found = jobs.jobs(Plan("quick", ARTEFACTS, only=["table1"], out=tmp_path), site.load("local").filled("slurm"), 2)
     assert [job.name for job in found] == ["report"]
 
 
 def test_the_estimate_is_the_cluster_models(tmp_path):
-    plan = Plan("paper", only=["table1"], data=tmp_path, out=tmp_path)
+    plan = Plan("paper", ARTEFACTS, only=["table1"], data=tmp_path, out=tmp_path)
     (job, _) = jobs.jobs(plan, site.load("abci").filled("uge"), 2048)
     headline = plan.jobs[0].config
     evaluations = sum(map(headline.evaluates_after, range(1, 91)))
@@ -138,7 +138,7 @@ def test_the_estimate_is_the_cluster_models(tmp_path):
 
 
 def test_a_job_longer_than_the_site_allows_is_refused(tmp_path):
-    plan = Plan("node", only=["figure3"], data=tmp_path, out=tmp_path)
+    plan = Plan("node", ARTEFACTS, only=["figure3"], data=tmp_path, out=tmp_path)
     short = dataclasses.replace(site.load("abci").filled("uge"), max_hours=1.0)
     with pytest.raises(ConfigError, match="launch.max_hours = 1: figure3 would ask for"):
         jobs.jobs(plan, short, 4)
@@ -243,7 +243,7 @@ def test_a_site_of_another_batch_system_keeps_what_is_not_its_request():
     ],
 )
 def test_bad_options_are_one_line(args, says, tmp_path, capsys):
-    assert runner.main(["--out", str(tmp_path / "out"), *args]) == 2
+    assert run_all.main(["--out", str(tmp_path / "out"), *args]) == 2
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1 and says in captured.err and not (tmp_path / "out").exists()
 

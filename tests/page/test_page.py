@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from reproduce.artefacts import ARTEFACTS, PAPER_SWEEP
+from reproduce.artefacts import ARTEFACTS
 from reproduce.errors import UserError
 from reproduce.judge.verdict import Verdict
 from reproduce.kinds import KINDS
@@ -22,6 +22,7 @@ from reproduce.page import recipe as page_recipe
 from reproduce.page.evidence import Given, StoredCurve
 from reproduce.page.html import Number, element
 from reproduce.recipe import load as configs
+from reproduce.recipe.runs import PAPER_SWEEP
 from reproduce.results import measured
 from tests.helpers import ROOT
 from tests.helpers.logs import write_log
@@ -52,12 +53,12 @@ def copied(tmp_path):
 
 
 def built(results, tier="quick", **more):
-    return tree(page.build(Given(tier, results, results), **more))
+    return tree(page.build(Given(tier, results, results, ARTEFACTS), **more))
 
 
 def figure(results, name):
     """The section of one figure alone."""
-    return tree(page_figures.figure_section(Given("quick", results, results), name).markup).named(name)
+    return tree(page_figures.figure_section(Given("quick", results, results, ARTEFACTS), name).markup).named(name)
 
 
 def kinds(node):
@@ -208,7 +209,7 @@ def test_a_figure_of_the_same_seed_run_again_is_a_hole(copied):
     write_log(copied, HEADLINE, seed=1)
     assert "not of the logs of quick/headline_b800_w20 that" in figure(copied, "curve").text
     facts = json.loads((copied / "figure3.json").read_text())
-    given = Given("quick", copied, copied)
+    given = Given("quick", copied, copied, ARTEFACTS)
     panel = [(source, point) for source, point in page_figures.ends(facts) if "panel" in source["run"]]
     assert len(panel) == 8 and all(page_figures.current(given, source, point) for source, point in panel)
     write_log(copied, "quick/panel_lars_b800_w20", seed=1)
@@ -384,11 +385,11 @@ def test_folders_with_odd_names_are_linked(tmp_path):
     log = write_log(results, HEADLINE)
     href = next(one.attributes["href"] for one in built(results).named("environment").all("a"))
     assert unquote(href) == log.relative_to(results).as_posix()
-    apart = tree(page.build(Given("quick", results, tmp_path / "out")))
+    apart = tree(page.build(Given("quick", results, tmp_path / "out", ARTEFACTS)))
     href = next(one.attributes["href"] for one in apart.named("environment").all("a"))
     assert (tmp_path / "out" / unquote(href)).resolve() == log.resolve() and "#" not in href
 
 
 def test_places_of_figures_are_the_results_folder_alone(tmp_path):
-    given = Given("quick", tmp_path, tmp_path)
+    given = Given("quick", tmp_path, tmp_path, ARTEFACTS)
     assert all(page_figures.places(given, piece) == [tmp_path] for piece in ARTEFACTS)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from reproduce.artefacts import Artefact, artefact
+from reproduce.artefact import Artefact
+from reproduce.artefacts import artefact
 from reproduce.errors import UserError
 from reproduce.events import read_log
 from reproduce.report import claims, publish

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from reproduce import events, gpus
+from reproduce import events, gpus, run_all
 from reproduce.artefacts import ARTEFACTS
 from reproduce.runner import launch, plan
 from reproduce.runner import main as runner
@@ -51,7 +51,7 @@ def stubbed(monkeypatch):
     return Stubbed
 
 
-def run_all(*args, cwd=ROOT):
+def shell(*args, cwd=ROOT):
     return subprocess.run(
         ["bash", str(ROOT / "reproduce" / "run_all.sh"), *map(str, args)], cwd=cwd, capture_output=True, text=True
     )
@@ -61,7 +61,7 @@ def run_all(*args, cwd=ROOT):
 
 
 def test_dry_run_prints_every_command_and_creates_nothing(tmp_path):
-    done = run_all("--dry-run", "--out", "some results", "--seeds", 2, cwd=tmp_path)
+    done = shell("--dry-run", "--out", "some results", "--seeds", 2, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.iterdir()) == [], "a dry run created something"
     first, setup, data, *rest = [shlex.split(line) for line in done.stdout.splitlines()]
@@ -80,7 +80,7 @@ def test_dry_run_prints_every_command_and_creates_nothing(tmp_path):
 
 
 def test_dry_run_of_the_paper_tier_needs_no_gpu(tmp_path):
-    done = run_all("--dry-run", "--tier", "paper", "--data", tmp_path, "--out", tmp_path, "--only", "table1")
+    done = shell("--dry-run", "--tier", "paper", "--data", tmp_path, "--out", tmp_path, "--only", "table1")
     assert done.returncode == 0 and "once per GPU, by a launcher" in done.stdout
     assert "reproduce.engine.train paper_configs/headline_b81920_g2048.toml" in done.stdout
     assert "--checkpoint-every 600" in done.stdout, "no checkpoint may fall into the 74.7 s"
@@ -88,7 +88,7 @@ def test_dry_run_of_the_paper_tier_needs_no_gpu(tmp_path):
 
 def test_list_tells_done_stale_missing_and_partial(tmp_path, capsys):
     def states():
-        assert runner.main(["--list", "--out", str(tmp_path), "--only", "table1"]) == 0
+        assert run_all.main(["--list", "--out", str(tmp_path), "--only", "table1"]) == 0
         return capsys.readouterr().out.splitlines()[1]
 
     assert " missing " in states()
@@ -105,14 +105,14 @@ def test_list_tells_done_stale_missing_and_partial(tmp_path, capsys):
 
 
 def test_list_needs_no_set_up(tmp_path):
-    done = run_all("--list", cwd=tmp_path)
+    done = shell("--list", cwd=tmp_path)
     assert done.returncode == 0 and "table1" in done.stdout and "2,048 GPUs" in done.stdout
     assert "set-up" not in done.stderr
 
 
 def test_expected_minutes_come_from_published_logs_where_there_are_any(tmp_path, monkeypatch):
     monkeypatch.setattr(plan, "MEASURED", tmp_path)
-    job = plan.Plan("quick", only=["table1"]).jobs[0]
+    job = plan.Plan("quick", ARTEFACTS, only=["table1"]).jobs[0]
     assumed = job.config.schedule.epochs * job.config.data.train_images / plan.ASSUMED["quick"][1]
     assert job.expected_seconds("quick") == pytest.approx(assumed)
     write_log(tmp_path / "quick", job.name)
@@ -149,7 +149,7 @@ def test_processes_divide_the_workers():
     ],
 )
 def test_bad_input_is_one_line_and_starts_nothing(args, says, tmp_path, stubbed, capsys):
-    assert runner.main(["--out", str(tmp_path), *args]) == 2
+    assert run_all.main(["--out", str(tmp_path), *args]) == 2
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1 and says in captured.err
     assert captured.out == "" and stubbed.calls == []
@@ -158,7 +158,7 @@ def test_bad_input_is_one_line_and_starts_nothing(args, says, tmp_path, stubbed,
 def test_paper_tier_on_too_few_gpus_points_to_the_node_tier(tmp_path, stubbed, capsys):
     (tmp_path / "train").mkdir()
     (tmp_path / "val").mkdir()
-    assert runner.main(["--tier", "paper", "--data", str(tmp_path), "--out", str(tmp_path)]) == 2
+    assert run_all.main(["--tier", "paper", "--data", str(tmp_path), "--out", str(tmp_path)]) == 2
     assert "--tier node" in capsys.readouterr().err and stubbed.calls == []
 
 
@@ -167,7 +167,7 @@ def test_an_artefact_without_runs_needs_no_gpu(tmp_path, stubbed, capsys):
         (tmp_path / part).mkdir()
     for launcher in ("local", "torchrun"):
         given = ["--tier", "paper", "--only", "figure1", "--data", str(tmp_path), "--launcher", launcher]
-        assert runner.main([*given, "--out", str(tmp_path / launcher)]) == 0
+        assert run_all.main([*given, "--out", str(tmp_path / launcher)]) == 0
     assert stubbed.calls == []
 
 
@@ -176,7 +176,7 @@ def test_a_full_disk_is_found_before_anything_runs(tmp_path, stubbed, capsys, mo
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    assert runner.main(["--out", str(tmp_path)]) == 2
+    assert run_all.main(["--out", str(tmp_path)]) == 2
     assert "No space left on device" in capsys.readouterr().err and stubbed.calls == []
     assert list(tmp_path.iterdir()) == [], "the probe was left behind"
 
@@ -198,7 +198,7 @@ def machine(monkeypatch, tmp_path):
 
 
 def call(tmp_path, *args):
-    return runner.main(["--data", str(tmp_path), "--out", str(tmp_path / "out"), *args])
+    return run_all.main(["--data", str(tmp_path), "--out", str(tmp_path / "out"), *args])
 
 
 @pytest.mark.parametrize(
@@ -253,18 +253,18 @@ def test_gpus_that_pytorch_cannot_use_end_the_call_before_any_run(machine, tmp_p
 def test_does_what_is_missing_and_nothing_twice(tmp_path, stubbed, capfd):
     write_log(tmp_path, TABLE1[0], stale=True)  # stale
     args = ["--only", "table1", "--out", str(tmp_path)]
-    assert runner.main(args) == 0
+    assert run_all.main(args) == 0
     assert stubbed.calls == [f"{name} 1" for name in TABLE1]
     assert (tmp_path / "logs" / "headline_b800_w20" / "result_1.incomplete").exists(), "the stale log is lost"
-    assert runner.main(args) == 0
-    assert runner.main([*args, "--seeds", "2"]) == 0
+    assert run_all.main(args) == 0
+    assert run_all.main([*args, "--seeds", "2"]) == 0
     assert stubbed.calls == [f"{name} {seed}" for seed in (1, 2) for name in TABLE1]
     assert "table1    done   table1.md" in capfd.readouterr().out
 
 
 def test_a_failed_run_is_named_and_the_others_go_on(tmp_path, stubbed, capfd):
     stubbed.fail = TABLE1[0]
-    assert runner.main(["--only", "table1", "--out", str(tmp_path)]) == 1
+    assert run_all.main(["--only", "table1", "--out", str(tmp_path)]) == 1
     assert stubbed.calls == [f"{name} 1" for name in TABLE1]
     out, err = capfd.readouterr()
     assert "partial (1 of 2 runs done)  table1.md" in out, "the report was not drawn"
@@ -276,17 +276,17 @@ def test_a_failed_run_is_named_and_the_others_go_on(tmp_path, stubbed, capfd):
 
 def test_a_run_that_exits_0_without_a_complete_log_has_failed(tmp_path, stubbed, monkeypatch, capfd):
     monkeypatch.setattr(launch, "train_command", lambda *a, **k: (["true"], {}))
-    assert runner.main(["--only", "table1", "--out", str(tmp_path)]) == 1
+    assert run_all.main(["--only", "table1", "--out", str(tmp_path)]) == 1
     assert capfd.readouterr().err.count("failed: quick/") == 2
 
 
 def test_failing_data_or_report_makes_the_exit_code_non_zero(tmp_path, stubbed, monkeypatch, capfd):
     monkeypatch.setattr(plan.Plan, "data_command", lambda self, python: (["false"], {}))
-    assert runner.main(["--only", "table1", "--out", str(tmp_path)]) == 1
+    assert run_all.main(["--only", "table1", "--out", str(tmp_path)]) == 1
     assert stubbed.calls == [] and "failed: the embedded data set" in capfd.readouterr().err
     monkeypatch.setattr(plan.Plan, "data_command", lambda self, python: (["true"], {}))
     monkeypatch.setattr(plan.Plan, "report_command", lambda self, artefact, python: (["false"], {}))
-    assert runner.main(["--only", "table1", "--out", str(tmp_path)]) == 1
+    assert run_all.main(["--only", "table1", "--out", str(tmp_path)]) == 1
     assert "failed: reproduce/table1.py" in capfd.readouterr().err
 
 
@@ -306,7 +306,7 @@ def test_failing_data_or_report_makes_the_exit_code_non_zero(tmp_path, stubbed, 
 )
 def test_an_interrupted_run_goes_on_as_long_as_it_gets_anywhere(interruptions, calls, ends, tmp_path, stubbed, capfd):
     stubbed.interruptions = {TABLE1[0]: interruptions}
-    assert runner.main(["--only", "table1", "--out", str(tmp_path)]) == (1 if ends else 0)
+    assert run_all.main(["--only", "table1", "--out", str(tmp_path)]) == (1 if ends else 0)
     assert (tmp_path / "calls_headline_b800_w20").read_text() == "x" * calls
     out, err = capfd.readouterr()
     lines = [line for line in out.splitlines() if "interrupted (" in line]
@@ -327,7 +327,7 @@ def test_killed_half_way_then_again_does_only_the_rest(signum, tmp_path, stubbed
     wait = f"until [ -s {shlex.quote(str(pid_file))} ]; do sleep 0.1; done; kill -{signum.value} {os.getpid()}"
     killer = subprocess.Popen(["bash", "-c", wait])
     try:
-        assert runner.main(["--only", "table1", "--out", str(tmp_path)]) == 128 + signum
+        assert run_all.main(["--only", "table1", "--out", str(tmp_path)]) == 128 + signum
     finally:
         killer.kill()  # should the runner have failed early: not to wait for ever for a process that is not ours
         killer.wait()
@@ -336,7 +336,7 @@ def test_killed_half_way_then_again_does_only_the_rest(signum, tmp_path, stubbed
     assert gone(int(pid_file.read_text())), "the run's own child outlived it"
     stubbed.slow = ""
     stubbed.calls.clear()
-    assert runner.main(["--only", "table1", "--out", str(tmp_path)]) == 0
+    assert run_all.main(["--only", "table1", "--out", str(tmp_path)]) == 0
     assert stubbed.calls == ["quick/baseline_b128_w2 1"]
 
 

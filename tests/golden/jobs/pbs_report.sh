@@ -54,6 +54,6 @@ finish() {
 }
 
 PATH="${python%/*}:$PATH"
-run "$python" -P -m reproduce.runner --tier paper --launcher pbs --cluster pbs --seeds 1 --out "$out" --data "$data" --draw
+run "$python" -P -m reproduce.run_all --tier paper --launcher pbs --cluster pbs --seeds 1 --out "$out" --data "$data" --draw
 
 finish

@@ -45,6 +45,6 @@ finish() {
 }
 
 PATH="${python%/*}:$PATH"
-run "$python" -P -m reproduce.runner --tier paper --launcher slurm --cluster dgx-h100 --seeds 1 --out "$out" --data "$data" --draw
+run "$python" -P -m reproduce.run_all --tier paper --launcher slurm --cluster dgx-h100 --seeds 1 --out "$out" --data "$data" --draw
 
 finish

@@ -69,7 +69,7 @@ run srun --nodes=256 --ntasks=2048 --ntasks-per-node=8 --kill-on-bad-exit=1 --cp
 
 # what is missing of these runs, one after the other:
 #   srun --nodes=256 --ntasks=2048 --ntasks-per-node=8 --kill-on-bad-exit=1 --cpu-bind=none "$python" -m reproduce.engine.train paper_configs/headline_b81920_g2048.toml --seed 1
-run "$python" -P -m reproduce.runner --tier paper --launcher slurm --cluster dgx-h100 --seeds 1 --out "$out" --data "$data" --processes 2048 --inside table1
+run "$python" -P -m reproduce.run_all --tier paper --launcher slurm --cluster dgx-h100 --seeds 1 --out "$out" --data "$data" --processes 2048 --inside table1
 
 if [ "$code" = 75 ] && [ "$(wc -l <"$attempts")" -lt 20 ]; then
     scontrol requeue "$SLURM_JOB_ID"

@@ -51,6 +51,6 @@ finish() {
 }
 
 PATH="${python%/*}:$PATH"
-run "$python" -P -m reproduce.runner --tier paper --launcher uge --cluster abci --seeds 1 --out "$out" --data "$data" --draw
+run "$python" -P -m reproduce.run_all --tier paper --launcher uge --cluster abci --seeds 1 --out "$out" --data "$data" --draw
 
 finish

@@ -69,7 +69,7 @@ data="$SGE_LOCALDIR/imagenet"
 
 # what is missing of these runs, one after the other:
 #   mpirun -np 2048 --map-by ppr:4:node --bind-to none -x NCCL_BUFFSIZE -x NCCL_MIN_NCHANNELS -x NCCL_MAX_NCHANNELS -x NCCL_NET_GDR_READ -x REPRODUCE_NUMA -x REPRODUCE_HCA -x MASTER_ADDR -x MASTER_PORT -x PYTHONPATH ${SGE_JOB_HOSTLIST:+--hostfile "$SGE_JOB_HOSTLIST"} "$python" -m reproduce.engine.train paper_configs/headline_b81920_g2048.toml --seed 1
-run "$python" -P -m reproduce.runner --tier paper --launcher uge --cluster abci --seeds 1 --out "$out" --data "$data" --processes 2048 --inside table1
+run "$python" -P -m reproduce.run_all --tier paper --launcher uge --cluster abci --seeds 1 --out "$out" --data "$data" --processes 2048 --inside table1
 
 if [ "$code" = 75 ] && [ "$(wc -l <"$attempts")" -lt 20 ]; then
     exit 99
