@@ -37,7 +37,7 @@ HOSTILE = "<script>alert('x')</script>\"'&<b>"
 def published(tmp_path_factory):
     """The page of the published quick logs, in a folder of its own."""
     out = tmp_path_factory.mktemp("page")
-    assert page.main(["--results", str(PUBLISHED), "--out", str(out)]) == 0
+    assert page.main(["--results", str(PUBLISHED), "--out", str(out)], ARTEFACTS) == 0
     return out / "index.html"
 
 
@@ -246,7 +246,7 @@ def test_published_models_stand_in_for_no_other_results(copied, root):
 
 
 def test_a_missing_folder_is_one_line(tmp_path, capsys):
-    assert page.main(["--results", str(tmp_path / "nowhere")]) == 2
+    assert page.main(["--results", str(tmp_path / "nowhere")], ARTEFACTS) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1 and "run_all.sh --tier quick" in error
 
@@ -362,7 +362,7 @@ def test_styles_answer_to_preferences_print_and_keyboard():
 
 def test_the_same_files_give_the_same_bytes(published):
     before = published.read_bytes()
-    assert page.main(["--results", str(PUBLISHED), "--out", str(published.parent)]) == 0
+    assert page.main(["--results", str(PUBLISHED), "--out", str(published.parent)], ARTEFACTS) == 0
     assert published.read_bytes() == before
 
 

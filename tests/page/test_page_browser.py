@@ -25,7 +25,7 @@ BEYOND = """[...document.querySelectorAll('body *')].filter((one) => !one.closes
 def folder(tmp_path_factory):
     """The page of the published quick logs, and where pictures of it go."""
     made = tmp_path_factory.mktemp("page")
-    assert page.main(["--results", str(PUBLISHED), "--out", str(made)]) == 0
+    assert page.main(["--results", str(PUBLISHED), "--out", str(made)], ARTEFACTS) == 0
     return made
 
 

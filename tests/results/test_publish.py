@@ -154,7 +154,7 @@ def test_quick_results_are_no_node_results(place):
 
 
 def test_a_benchmark_is_checked_and_copied(place, monkeypatch):
-    piece = Artefact("table1", "t", "reproduce/table1.py", artefact("table1").runs, {}, benchmark="comm")
+    piece = Artefact("table1", "t", artefact("table1").runs, benchmark="comm")
     monkeypatch.setattr(publish, "ARTEFACTS", (piece,))
     path = place.results / "bench" / "comm.json"
     path.parent.mkdir()
