@@ -6,6 +6,7 @@ The pictures it takes lie in pytest's folder for temporary files (``--basetemp``
 
 import pytest
 
+from reproduce.artefacts import ARTEFACTS
 from reproduce.page import build as page
 from tests.helpers import ROOT
 from tests.helpers.browser import Browser
