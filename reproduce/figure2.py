@@ -11,10 +11,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from reproduce.artefacts import artefact  # noqa: E402
+from reproduce.artefact import EVERY_TIER, Artefact  # noqa: E402
 from reproduce.cluster import files, systems, validate  # noqa: E402
 from reproduce.cluster.step import Work  # noqa: E402
-from reproduce.recipe.runs import FULL_RECIPE, PAPER_SWEEP
+from reproduce.recipe.runs import FULL_RECIPE, PAPER_SWEEP  # noqa: E402
 from reproduce.results import measured, output, paper  # noqa: E402
 from reproduce.script import entry  # noqa: E402
 
@@ -39,7 +39,7 @@ def render(points, given):
 
     modelled = scaling.line(files.load(CLUSTER), Work(LOCAL_BATCH, RULE))
     checks = [validate.check(row) for row in systems.systems() if row.board.startswith("V100") and row.gpus >= 512]
-    title = f"{artefact('figure2').title}\nmodelled, not measured, but for the points that say so"
+    title = f"{ARTEFACT.title}\nmodelled, not measured, but for the points that say so"
     figure, ax = plot.plt.subplots(figsize=(9.5, 6.5))
     figure.suptitle(title)
     scaling.draw(ax, modelled, checks, points)

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from reproduce import figure2, groups
-from reproduce.artefacts import artefact
+from reproduce import figure2, groups, run_all
+from reproduce.artefacts import ARTEFACTS, artefact
 from reproduce.cluster import files, systems, uncertainty, validate
 from reproduce.cluster.answer import RULES
 from reproduce.cluster.step import Work
