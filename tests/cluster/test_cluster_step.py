@@ -1,7 +1,6 @@
 """Conservation: what no model of a step may violate, whatever its constants are."""
 
 import itertools
-import time
 
 import numpy as np
 import pytest
@@ -230,10 +229,8 @@ def test_efficiency_is_one_on_one_gpu_and_falls():
     assert 0.5 < efficiency(Work(40), 2048, ABCI) < efficiency(Work(40), 64, ABCI) < 1
 
 
-def test_a_sweep_has_every_power_of_two_up_to_4096_within_five_seconds():
-    began = time.process_time()
+def test_a_sweep_has_every_power_of_two_up_to_4096():
     found = sweep(ABCI, 40)
-    assert time.process_time() - began < 5
     assert list(found) == [2**k for k in range(1, 13)]
     assert all(len(steps) == len(RULES) == 6 for steps in found.values())
     assert list(sweep(files.load("dgx2h"), 40)) == [2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
