@@ -3,22 +3,25 @@
     python -m reproduce.report.check results/quick
     python -m reproduce.report.check --list
 
-Every complete run is held against the stored curves of its recipe on its type of device. Exit code 0: none is outside;
-1: a run is outside its band (with --strict, also when a run could not be held against anything); 2: bad input.
+Every complete run is compared with the stored curves of its recipe on its type of device. Exit code 0: at least one was
+compared and none is outside; 1: a run is outside its band, or its log is damaged, cut off or aborted (with --strict,
+also when there was nothing to compare a run with); 2: bad input; 3: nothing was compared, which is no success.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-from reproduce.errors import command
+from reproduce.errors import LogError, command
 from reproduce.events import RunLog, read_log
 from reproduce.judge import stored
 from reproduce.judge.causes import likely
 from reproduce.judge.comparator import LEVEL, Comparison, Facts, Reference, compare
 from reproduce.judge.verdict import Verdict
 
-EXIT_OUTSIDE = 1
+EXIT_OUTSIDE, EXIT_NOTHING = 1, 3
+DAMAGED = "damaged"
+LEAST_LEVEL = 1e-12  # below it quantiles of Student's t overflow
 
 
 def checked(path: Path, references: dict[stored.Key, Reference], level: float):
@@ -60,29 +63,58 @@ def report(log: RunLog, outcome: Comparison, reference: Reference | None) -> str
 @command
 def main(argv=None) -> int:
     parser = argparse.ArgumentParser(prog="python -m reproduce.report.check", description=__doc__.splitlines()[0])
-    parser.add_argument("results", nargs="*", type=Path, help="results folders, or log files")
-    parser.add_argument("--published", type=Path, default=stored.PUBLISHED, metavar="DIR",
+    parser.add_argument("results", nargs="*", type=place, help="results folders, or log files")
+    parser.add_argument("--published", type=place, default=stored.PUBLISHED, metavar="DIR",
                         help="folder with the stored logs (default: figures/measured)")  # fmt: skip
     parser.add_argument("--level", type=float, default=LEVEL, help=f"false alarms of one test (default: {LEVEL})")
-    parser.add_argument("--strict", action="store_true", help="exit 1 also when a run cannot be held against anything")
+    parser.add_argument("--strict", action="store_true", help="exit 1 also when there is nothing to compare a run with")
     parser.add_argument("--list", action="store_true", help="print what stored curves there are")
     args = parser.parse_args(argv)
-    if not 0 < args.level < 1:
-        parser.error("--level must be between 0 and 1")
+    if not LEAST_LEVEL <= args.level < 1:
+        parser.error(f"--level must be between {LEAST_LEVEL:g} and 1")
     if not (args.list or args.results):
         parser.error("name results folders or log files, or ask for --list")
+    if not args.published.is_dir():
+        raise LogError(f"{args.published}: no folder of stored logs: name one, such as figures/measured")
     references = stored.references(args.published)
     if args.list:
         print("\n".join(stored.listed(references.values())) or f"{args.published}: no stored curves")
-    words = []
+    found = []
     for path in [path for place in args.results for path in stored.logs_in(place)]:
         log, outcome, reference = checked(path, references, args.level)
         print(report(log, outcome, reference), flush=True)
-        words.append(outcome.verdict.word)
-    if args.results:
-        compared = sum(word in ("reproduced", "outside") for word in words)
-        print(f"{len(words)} run(s): {compared} compared, {words.count('outside')} outside")
-    return EXIT_OUTSIDE if "outside" in words or (args.strict and set(words) - {"reproduced"}) else 0
+        found.append(outcome.verdict.word if log.complete else DAMAGED)
+    if not args.results:
+        return 0
+    print(summary(found))
+    return exit_code(found, args.strict)
+
+
+def summary(found: list[str]) -> str:
+    """One line: what was compared, what was not, and that nothing was where that is so."""
+    counts = [f"{compared(found)} compared", f"{found.count('outside')} outside"]
+    counts += [f"{n} damaged or not ended" for n in [found.count(DAMAGED)] if n]
+    left = found.count("missing") + found.count("not comparable")
+    counts += [f"{left} with nothing to compare with"] if left else []
+    nothing = "" if compared(found) else ": NOTHING was compared, so nothing is known to be reproduced"
+    return f"{len(found)} run(s): {', '.join(counts)}{nothing}"
+
+
+def compared(found: list[str]) -> int:
+    return sum(word in ("reproduced", "outside") for word in found)
+
+
+def exit_code(found: list[str], strict: bool) -> int:
+    if {"outside", DAMAGED} & set(found) or (strict and set(found) - {"reproduced"}):
+        return EXIT_OUTSIDE
+    return 0 if compared(found) else EXIT_NOTHING
+
+
+def place(text: str) -> Path:
+    """A path of the command line; '' is what an unset variable gives, and would be the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("is empty: name a folder or file")
+    return Path(text)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,8 @@ from reproduce.judge.verdict import Verdict
 LEVEL = 0.005
 TARGET = 0.98
 TWIN = 0.2
+COPY = 1e-6  # of a loss: two seeds differ by 1e-3 and more
+FEW_EVALUATIONS = 5
 UNITS = {"top-1": " %", "train loss": ""}
 
 
@@ -122,6 +124,10 @@ def compare(run: Run | None, reference: Reference, level: float = LEVEL) -> Comp
     differences = run.facts.differences(reference.facts)
     if differences:
         return Comparison(Verdict("not comparable", "; ".join(differences)))
+    copied = copy_of(run, reference.runs)
+    if copied:
+        reason = f"its curves are those of the stored run of seed {copied.seed}: that run under seed {run.seed}"
+        return Comparison(Verdict("outside", reason))
     twins, others = apart(run, reference)
     if len(others.runs) < FEWEST:
         reason = f"{reference.name} has {len(others.runs)} other stored curves, and a band needs {FEWEST}"
@@ -135,6 +141,22 @@ def compare(run: Run | None, reference: Reference, level: float = LEVEL) -> Comp
         more = f"; and {len(findings) - 1} more" if findings[1:] else ""
         return Comparison(Verdict("outside", f"{findings[0]}, by {n} runs{more}"), findings)
     return Comparison(Verdict("reproduced", f"as one more run beside the {n} of {reference.name}"))
+
+
+def copy_of(run: Run, known: Sequence[Run]) -> Run | None:
+    """The known run of another seed with these curves: half of the losses, or all of many accuracies, are its own."""
+    others = [one for one in known if None not in (run.seed, one.seed) and run.seed != one.seed]
+    return next((one for one in others if _alike(run.loss, one.loss) > 0.5 or _same(run.accuracy, one.accuracy)), None)
+
+
+def _same(a: Curve, b: Curve) -> bool:
+    return len(a) >= FEW_EVALUATIONS and _alike(a, b) == 1
+
+
+def _alike(a: Curve, b: Curve) -> float:
+    """The share of the epochs of both at which they agree beyond what two seeds ever do."""
+    epochs = a.keys() & b.keys()
+    return sum(math.isclose(a[e], b[e], rel_tol=COPY) for e in epochs) / len(epochs) if epochs else 0.0
 
 
 def apart(run: Run, reference: Reference) -> tuple[list[Run], Reference]:

@@ -69,7 +69,8 @@ def test_the_same_seed_must_begin_in_the_same_way(tmp_path, capsys):
     def of_seed_70(text: str) -> str:
         return with_loss(1, 0.0015)(text).replace('"key": "seed", "value": 7', '"key": "seed", "value": 70')
 
-    assert says(capsys, changed(tmp_path / "seed", of_seed_70))[0] == 0
+    code, out = says(capsys, changed(tmp_path / "seed", of_seed_70))
+    assert code == 1 and "outside: its curves are those of the stored run of seed 7: that run under seed 70" in out
 
 
 def test_a_file_can_be_named_and_the_level_chosen(tmp_path, capsys):
@@ -78,11 +79,13 @@ def test_a_file_can_be_named_and_the_level_chosen(tmp_path, capsys):
     assert says(capsys, place, "--level", "0.9")[0] == 1
 
 
-def test_a_run_without_stored_curves_fails_only_when_strict(tmp_path, capsys):
+def test_a_run_without_stored_curves_is_no_success(tmp_path, capsys):
     write_log(tmp_path, run="quick/batch_b480_w20")
     code, out = says(capsys, tmp_path)
-    assert code == 0 and "missing: no stored curves for batch_b480_w20, recipe " in out
-    assert "1 run(s): 0 compared, 0 outside" in out
+    assert code == check.EXIT_NOTHING and "missing: no stored curves for batch_b480_w20, recipe " in out
+    assert "1 run(s): 0 compared, 0 outside, 1 with nothing to compare with: NOTHING was compared" in out
+    code, out = says(capsys, tmp_path, REGRESSION)  # one of them is not compared, and the summary says so
+    assert code == 0 and out.endswith(f"{len(RUNS)} compared, 0 outside, 1 with nothing to compare with\n")
     assert says(capsys, tmp_path, "--strict")[0] == 1
     assert says(capsys, REGRESSION, "--strict")[0] == 0
 
@@ -102,7 +105,9 @@ NOT_HELD = {
 @pytest.mark.parametrize("verdict", NOT_HELD)
 def test_what_cannot_be_held_against_a_band_says_why(tmp_path, capsys, verdict):
     code, out = says(capsys, changed(tmp_path, lambda text: text.replace(*NOT_HELD[verdict])))
-    assert code == 0 and re.search(verdict, out), out
+    damaged = "incomplete" in verdict or "aborted" in verdict
+    assert code == (1 if damaged else check.EXIT_NOTHING) and re.search(verdict, out), out
+    assert ("1 damaged or not ended: NOTHING was compared" in out) == damaged
 
 
 def test_bad_input_is_one_line_and_exit_2(tmp_path, capsys):
@@ -111,10 +116,23 @@ def test_bad_input_is_one_line_and_exit_2(tmp_path, capsys):
         assert check.main([str(place)]) == 2
         err = capsys.readouterr().err
         assert err.startswith(f"error: {place}: {words}") and err.count("\n") == 1
-    for arguments in ([], [str(tmp_path), "--level", "0"]):
+    assert check.main([str(REGRESSION), "--published", str(nowhere)]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {nowhere}: no folder of stored logs")
+    for arguments in ([], [""], [str(tmp_path), "--level", "0"], [str(tmp_path), "--level", "1e-320"],
+                      ["--list", "--published", ""]):  # fmt: skip
         with pytest.raises(SystemExit) as left:
             check.main(arguments)
         assert left.value.code == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"\x1f\x8b\x08\x00", b"\x00" * 5000, RUNS[-1].read_bytes()[:9000]])
+def test_a_damaged_log_is_no_success(tmp_path, capsys, content):
+    path = tmp_path / "logs" / NAME / "result_7.txt"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    code, out = says(capsys, tmp_path)
+    assert code == 1 and "1 run(s): 0 compared, 0 outside, 1 damaged or not ended" in out
+    assert says(capsys, tmp_path, REGRESSION)[0] == 1
 
 
 def test_phases_of_a_run():
