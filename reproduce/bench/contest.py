@@ -13,7 +13,13 @@ from pathlib import Path
 from reproduce import files, table
 from reproduce.errors import LogError
 
-ROLES = ("ours", "peer", "control", "floor")  # control: ours or a peer's with one thing changed, to tell its effect
+# control: ours or a peer's with one thing changed, to tell its effect; floor: a reference rate, see `Row`
+ROLES = ("ours", "peer", "control", "floor")
+SHOWN = {"floor": "reference"}  # roles by another name than in the files
+PRECISIONS = ("bf16", "fp16", "fp32")
+ANEW = "images decoded anew each time"  # rows that keep no decoded image
+DECODED_ONCE = "the quick tier's images"  # the table in which ours keeps decoded images and the peers cannot
+NO_WORKERS = ("no workers", "without workers")  # in a peer's words: one batch norm over all images
 UNITS = {"ms": "lower", "s": "lower", "images/s": "higher", "images/s per core": "higher"}  # better
 HEADER = ["", "role", "median", "lowest to highest", "n", "against it", "note"]
 
@@ -22,7 +28,8 @@ HEADER = ["", "role", "median", "lowest to highest", "n", "against it", "note"]
 class Row:
     """A contender, and its measurements in the order of rounds; none if it could not take part, and `note` says why.
 
-    A floor is what no contender can beat: the same work at the speed of the memory, say.
+    A floor is a reference rate, and no bound: a simple kernel that moves or multiplies as much, at the rate it reaches
+    here. A contender that does the same work in a better way may be faster.
     """
 
     name: str
@@ -58,21 +65,43 @@ class Table:
             return None
         return other / one if UNITS[self.unit] == "lower" else one / other
 
+    def equal(self, peer: str) -> str | None:
+        """The name of our row that does a peer's work: as precise, and decoding as often; None if none does.
+
+        A peer that does not keep workers apart does less than any of ours.
+        """
+        row = self.row(peer)
+        said = f"{row.name}, {row.note}"
+        if self.first is None or any(words in said for words in NO_WORKERS):
+            return None
+        precision = next((one for one in PRECISIONS if one in said), None)
+        wanted = f"ours, {precision}" if precision else self.first
+        if self.title == DECODED_ONCE:
+            wanted = f"{self.first}, {ANEW}"
+        names = [one.name for one in self.rows]
+        return wanted if wanted in names else self.first if not precision else None
+
     def cells(self) -> list[list[str]]:
-        """The rows of `HEADER`; "against it" is the speed of `first` over that row."""
+        """The rows of `HEADER`; "against it" is the speed over that row of our equal one, or of `first`."""
         return [self._cells(row) for row in self.rows]
 
     def _cells(self, row: Row) -> list[str]:
         if row.median is None:
-            return [row.name, row.role, "missing", "", "0", "", row.note]
+            return [row.name, SHOWN.get(row.role, row.role), "missing", "", "0", "", row.note]
         low, high = (number(value, row.median) for value in (min(row.values), max(row.values)))
-        speed = None if self.first in (None, row.name) else self.speed(row.name)
-        against = f"{speed:.2f}x" if speed else ""
+        of = (self.equal(row.name) if row.role == "peer" else None) or self.first
+        speed = None if self.first in (None, row.name) else self.speed(row.name, of)
+        against = f"{speed:.2f}x{'' if of == self.first else f' by {of}'}" if speed else ""
         median, n = f"{number(row.median)} {self.unit}", str(len(row.values))
-        return [row.name, row.role, median, f"{low} to {high}", n, against, row.note]
+        return [row.name, SHOWN.get(row.role, row.role), median, f"{low} to {high}", n, against, row.note]
 
     def markdown(self) -> str:
         return f"{self.title} ({self.work})\n\n{table.markdown(HEADER, self.cells())}"
+
+
+def file_name(name: str, device: str = "cpu") -> str:
+    """Of a contest's result: those of a CPU and of a GPU stand beside each other."""
+    return f"{name}.json" if device == "cpu" else f"{name}_{device}.json"
 
 
 def number(value: float, like: float | None = None) -> str:

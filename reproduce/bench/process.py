@@ -34,8 +34,12 @@ def hold(name: str, request: dict, threads: int, with_peers: bool = True) -> dic
 
 
 def run(name: str, request: dict, threads: int, out: Path | None = None, with_peers: bool = True) -> int:
-    """Hold a contest whose process returns a `contest.Result` as JSON, show it, and write it to `out`."""
-    return keep(lambda: hold(name, request, threads, with_peers), out or FOLDER / f"{name}.json")
+    """Hold a contest whose process returns a `contest.Result` as JSON, show it, and write it to `out`.
+
+    The default is a file of the request's "device", so that a GPU's result does not replace a CPU's.
+    """
+    file = out or FOLDER / contest.file_name(name, request.get("device", "cpu"))
+    return keep(lambda: hold(name, request, threads, with_peers), file)
 
 
 def keep(measure: Callable[[], dict], out: Path) -> int:

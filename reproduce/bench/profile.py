@@ -3,7 +3,7 @@
     python -m reproduce.bench profile [CONFIG] [--data DIR] [--processes 2] [--updates 16]
 
 The trainer and the loader are those of a run. Without --data the images are synthetic and in memory. Writes
-results/bench/profile.json.
+results/bench/profile.json, or profile_cuda.json.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from reproduce.bench import process
+from reproduce.bench import contest, process
 from reproduce.engine.spawn import launch
 from reproduce.errors import UserError, command
 from reproduce.recipe import load as configs
@@ -30,7 +30,7 @@ def parse(argv) -> argparse.Namespace:
     add("--processes", type=int, default=1, help="on this machine (default: 1)")
     add("--updates", type=int, default=16, help="timed, after three that are not (default: 16)")
     add("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a value of the config")
-    add("--out", type=Path, default=process.FOLDER / "profile.json", help="default: results/bench/profile.json")
+    add("--out", type=Path, help="default: results/bench/profile.json, or profile_cuda.json")
     given = parser.parse_args(argv)
     for name in ("processes", "updates"):
         if getattr(given, name) < 1:
@@ -59,4 +59,5 @@ def measure(given: argparse.Namespace) -> dict:
 def main(argv=None) -> int:
     given = parse(argv)
     configs.load(given.config, given.set)  # before anything is started
-    return process.keep(lambda: measure(given), given.out)
+    out = given.out or process.FOLDER / contest.file_name("profile", given.device)
+    return process.keep(lambda: measure(given), out)

@@ -3,7 +3,7 @@
     python -m reproduce.bench startup [--device cuda] [--network quick|resnet50|all] [--rounds 5]
 
 Fresh processes in turns. Importing Python's, PyTorch's and a peer's modules is counted; finding the other processes of
-a run, and reading images, are not. Writes results/bench/startup.json.
+a run, and reading images, are not. Writes results/bench/startup.json, or startup_cuda.json.
 """
 
 from reproduce.bench import process, step

@@ -1,8 +1,9 @@
-"""Training steps in images/s: ours, plain PyTorch loops and public packages in turns, and the floor under them.
+"""Training steps in images/s: ours, plain PyTorch loops and public packages in turns, and a reference rate.
 
     python -m reproduce.bench step [--device cuda] [--network quick|resnet50|all] [--rounds 7]
 
-Everything a step does is counted, the data apart, which is synthetic and in memory. Writes results/bench/step.json.
+Everything a step does is counted, the data apart, which is synthetic and in memory. Writes results/bench/step.json,
+or step_cuda.json.
 """
 
 import argparse
@@ -17,7 +18,7 @@ PAPER = ROOT / "paper_configs" / "headline_b81920_g2048.toml"
 SYNTHETIC = ['data.dataset="synthetic"', "schedule.peak_lr=0.1"]  # no recipe's rate is made for noise
 # (workers, local batch) of ResNet-50: on a CPU small ones, on a GPU as many of the paper's workers as fill it
 SIZES = {"cpu": [(1, 4), (2, 4)], "cuda": [(8, 40)]}
-# side of the matrices whose product is the floor, and updates per turn: a GPU's host must be able to run ahead
+# side of the matrices whose product is the reference, and updates per turn: a GPU's host must be able to run ahead
 MATRIX = {"cpu": 1024, "cuda": 8192}
 UPDATES = {"cpu": {"quick": 2, "resnet50": 1}, "cuda": {"quick": 50, "resnet50": 20}}
 
@@ -30,7 +31,7 @@ def parse(argv, name: str, about: str, rounds: int) -> argparse.Namespace:
     add("--network", choices=("quick", "resnet50", "all"), default="all", help="default: all")
     add("--rounds", type=int, default=rounds, help="turns timed of each contender (default: %(default)s)")
     add("--threads", type=int, default=1, help="of a process, on a CPU (default: 1)")
-    add("--out", type=Path, help=f"default: results/bench/{name}.json")
+    add("--out", type=Path, help=f"default: results/bench/{name}.json, or {name}_cuda.json")
     add("--no-peers", action="store_true", help="install no peer: those not found elsewhere are missing")
     given = parser.parse_args(argv)
     for option in ("rounds", "threads"):

@@ -1,5 +1,5 @@
 """The generated blocks of REPRODUCE.md: claims with their evidence, artefacts with their minutes, the paper's values,
-and the benchmarks.
+the kinds of number and the benchmarks; and the list of the published files they are made from.
 
     python -m reproduce.report.claims --check | --write
 
@@ -16,6 +16,7 @@ from reproduce.errors import UserError, command
 from reproduce.judge.claims import by_tier, judged
 from reproduce.kinds import KINDS
 from reproduce.paths import DOCUMENT, PUBLISHED
+from reproduce.report import published
 from reproduce.report.speed import speed_block
 from reproduce.results import measured, output, paper, steptimes
 from reproduce.results.measured import Measurement
@@ -74,7 +75,7 @@ def benchmark_minutes(results: Path) -> str:
 
 
 def renew(text: str, folder: Path = PUBLISHED) -> str:
-    """`text` with its blocks made anew. Raises `UserError` if a marker is missing."""
+    """`text` with its blocks regenerated. Raises `UserError` if a marker is missing."""
     blocks = {
         "claims": claims_block(folder), "artefacts": artefacts_block(folder), "values": values_block(),
         "kinds": kinds_block(), "speed": speed_block(folder / "bench"),
@@ -93,16 +94,36 @@ def renew(text: str, folder: Path = PUBLISHED) -> str:
 def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m reproduce.report.claims", description=__doc__.splitlines()[0])
     action = parser.add_mutually_exclusive_group(required=True)
-    action.add_argument("--check", action="store_true", help="exit with code 1 if a block is out of date")
-    action.add_argument("--write", action="store_true", help="make the blocks anew")
+    action.add_argument("--check", action="store_true", help="exit with code 1 if a block or a published file departs")
+    action.add_argument("--write", action="store_true", help="regenerate the blocks and the list of published files")
     given = parser.parse_args(argv)
-    old = DOCUMENT.read_text(encoding="utf-8")
-    new = renew(old)
     if given.write:
-        output.write(DOCUMENT.parent, DOCUMENT.name, new)
-    elif new != old:
-        print(f"{DOCUMENT.name}: out of date: run python -m reproduce.report.claims --write", file=sys.stderr)
-        return 1
+        return write()
+    lines = check()
+    for line in lines:
+        print(line, file=sys.stderr)
+    return 1 if lines else 0
+
+
+def check() -> list[str]:
+    """One line per published file that is gone, changed, new or damaged, and one if a block is out of date."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    lines = published.departures(PUBLISHED) + published.damaged(PUBLISHED)
+    if lines:
+        lines.append("restore these from git, or, if they are meant, run python -m reproduce.report.claims --write")
+    if renew(text, PUBLISHED) != text:
+        lines.append(f"{DOCUMENT.name}: out of date: run python -m reproduce.report.claims --write")
+    return lines
+
+
+def write() -> int:
+    """Regenerate the blocks and the list. Raises `UserError`, before anything is written, for a damaged log."""
+    lines = published.damaged(PUBLISHED)
+    if lines:
+        raise UserError("\n  ".join([f"{PUBLISHED}: nothing was written: restore from git, or remove:", *lines]))
+    text = renew(DOCUMENT.read_text(encoding="utf-8"), PUBLISHED)
+    output.write(PUBLISHED, published.NAME, published.listing(PUBLISHED))
+    output.write(DOCUMENT.parent, DOCUMENT.name, text)
     return 0
 
 

@@ -21,7 +21,7 @@ from reproduce.artefact import TIERS, Artefact
 from reproduce.artefacts import ARTEFACTS, script
 from reproduce.errors import UserError, command
 from reproduce.paths import DOCUMENT, FIGURES
-from reproduce.report import claims
+from reproduce.report import claims, published
 from reproduce.results import measured, output, runs
 from reproduce.results.measured import Measurement
 
@@ -46,6 +46,7 @@ def publish(tier: str, results: Path, figures: Path, document: Path, dry_run: bo
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
         draw(tier, staged / tier, Path(beside) / "modelled", figures / "modelled")
+        output.write(staged, published.NAME, published.listing(staged))
         text = claims.renew(files.read_text(document), staged)  # before anything moves: it may be refused
         return move(Path(beside), figures, dry_run) + write(document, text, dry_run)
 

@@ -1,44 +1,65 @@
-"""Published benchmarks in one table: each contest, how many times as fast ours is as every peer, and the floor."""
+"""Published benchmarks in one table: ours against peers at equal work, then the rest, and a reference rate."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from reproduce import table
 from reproduce.bench import contest
-from reproduce.bench.contest import Row, Table
+from reproduce.bench.contest import Result, Row, Table
 
-HEADER = ["contest", "equal work", "ours", "against each peer", "of the floor's speed", "hardware"]
+HEADER = ["contest", "the work", "ours", "against each peer, equal work", "not equal work", "of the reference rate",
+          "hardware"]  # fmt: skip
 ORDER = ("step", "lars", "data", "startup")
+DEVICES = ("cpu", "cuda")
 
 
 def speed_block(folder: Path) -> str:
-    """Markdown of what lies in `folder`/NAME.json; a benchmark nobody has published is a row of holes."""
+    """Markdown of what lies in `folder`, CPU and GPU apart; a benchmark nobody has published is a row of holes."""
     rows = []
     for name in ORDER:
-        result = contest.read(folder / f"{name}.json")
-        if result is None:
-            rows.append([f"`python -m reproduce.bench {name}`", "missing", *[""] * 4])
-            continue
-        where = f"{result.about['hardware']}, torch {result.about['torch']}"
-        rows.extend([*cells(t), where] for t in result.tables if t.first is not None)
+        results = [contest.read(folder / contest.file_name(name, device)) for device in DEVICES]
+        for result in filter(None, results):
+            rows.extend(lines(result))
+        if not any(results):
+            rows.append([f"`python -m reproduce.bench {name}`", "missing", *[""] * (len(HEADER) - 2)])
     return table.markdown(HEADER, rows)
 
 
+def lines(result: Result) -> list[list[str]]:
+    where = f"{result.about['hardware']}, torch {result.about['torch']}"
+    return [[*cells(t), where] for t in result.tables if t.first is not None]
+
+
 def cells(t: Table) -> list[str]:
-    peers, floors = ([row for row in t.rows if row.role == role] for role in ("peer", "floor"))
-    shares = [share for row in floors if (share := t.speed(row.name))]
+    peers, references = ([row for row in t.rows if row.role == role] for role in ("peer", "floor"))
+    shares = [share for row in references if (share := t.speed(row.name))]
+    equal = [against(t, row, of) for row in peers if (of := t.equal(row.name))]
     return [
-        t.title, t.work, text(t, t.row(t.first)), "; ".join(against(t, row) for row in peers) or "no peer does this",
-        f"{100 * min(shares):.0f} %" if shares else "no floor",
+        t.title, t.work, "; ".join(text(t.row(name), t.unit) for name in shown(t, peers)),
+        "; ".join(equal) or "no peer does this", "; ".join(unequal(t, peers)) or "none",
+        f"{100 * min(shares):.0f} %" if shares else "none",
     ]  # fmt: skip
 
 
-def against(t: Table, peer: Row) -> str:
-    speed = t.speed(peer.name)
+def shown(t: Table, peers: list[Row]) -> list[str]:
+    """Our rows that a peer is compared with at equal work, then `first`."""
+    return list(dict.fromkeys([*filter(None, (t.equal(row.name) for row in peers)), t.first]))
+
+
+def unequal(t: Table, peers: list[Row]) -> Iterator[str]:
+    """`first` against peers that do less, or whose work another row of ours does."""
+    for row in peers:
+        if t.equal(row.name) != t.first and t.speed(row.name):
+            yield against(t, row, t.first)
+
+
+def against(t: Table, peer: Row, of: str) -> str:
+    speed = t.speed(peer.name, of)
     name = f"{peer.name} ({peer.note})" if peer.note and len(peer.note) < 60 else peer.name
-    return f"{name} {speed:.2f}x" if speed else f"{peer.name} missing"
+    several = any(t.equal(row.name) != t.first for row in t.rows if row.role == "peer")
+    ours = f"{of} against " if several else ""
+    return f"{ours}{name} {speed:.2f}x" if speed else f"{ours}{peer.name} missing"
 
 
-def text(t: Table, row: Row | None) -> str:
-    if row is None or row.median is None:
-        return "missing"
-    return f"{row.name}: {contest.number(row.median)} {t.unit}"
+def text(row: Row, unit: str) -> str:
+    return f"{row.name}: " + ("missing" if row.median is None else f"{contest.number(row.median)} {unit}")

@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from reproduce.bench import contest
+from reproduce.bench import contest, process
 from reproduce.bench.contest import Result, Row, Table
 from reproduce.errors import LogError
 from reproduce.report import speed
+from tests.helpers import ROOT
 
 STEP = Table(
     "Step", "equal work", "images/s", "ours",
@@ -53,13 +54,13 @@ def test_what_is_not_a_result_is_one_line(tmp_path, damage):
         contest.read(path)
 
 
-def test_the_published_block_holds_ours_against_every_peer_and_the_nearest_floor(tmp_path):
+def test_the_published_block_holds_ours_against_every_peer_and_the_nearest_reference(tmp_path):
     (tmp_path / "step.json").write_text(Result("step", ABOUT, (STEP,)).to_json())
     (tmp_path / "lars.json").write_text(Result("lars", ABOUT, (LARS,)).to_json())
     lines = speed.speed_block(tmp_path).splitlines()[2:]
-    assert lines[0] == ("| Step | equal work | ours: 100 images/s | slow 5.00x; fast (SGD) 1.25x; gone missing | 25 % "
-                        "| a machine, torch 2.14.1 |")  # fmt: skip
-    assert "timm 2.50x | no floor | a machine" in lines[1]
+    assert lines[0] == ("| Step | equal work | ours: 100 images/s | slow 5.00x; fast (SGD) 1.25x; gone missing | none "
+                        "| 25 % | a machine, torch 2.14.1 |")  # fmt: skip
+    assert "timm 2.50x | none | none | a machine" in lines[1]
     assert "reproduce.bench data` | missing" in lines[2] and "reproduce.bench startup` | missing" in lines[3]
 
 
@@ -67,3 +68,49 @@ def test_parts_of_a_whole_are_not_held_against_each_other():
     parts = Table("Parts", "one update", "ms", None, (Row("forward", "ours", (3.0,)), Row("backward", "ours", (6.0,))))
     contest.check(parts)
     assert [cells[5] for cells in parts.cells()] == ["", ""]
+
+
+# ---- equal work: the published files --------------------------------------------------------------------------------
+
+PUBLISHED = ROOT / "figures" / "measured" / "bench"
+
+
+def published(name, title):
+    return next(t for t in contest.read(PUBLISHED / f"{name}.json").tables if t.title.startswith(title))
+
+
+def test_equal_work_decodes_as_often_and_computes_as_precisely():
+    loader, step = published("data", "the quick tier"), published("step", "Training step, quick")
+    decoding = loader.equal("torchvision, PIL images")
+    assert decoding == "ours, DALI, images decoded anew each time"
+    assert loader.speed("torchvision, PIL images", decoding) == pytest.approx(7.6, abs=0.05)  # 20.8 with kept pixels
+    loop = "plain loop, one worker after another"
+    assert step.equal(loop) == "ours, fp32" and step.speed(loop, "ours, fp32") == pytest.approx(1.37, abs=0.005)
+    assert step.equal("plain loop without workers") is None  # it does less
+
+
+def test_the_block_leads_with_equal_work_and_names_the_rest():
+    lines = speed.speed_block(PUBLISHED).splitlines()
+    loader = next(line for line in lines if line.startswith("| the quick tier's images"))
+    step = next(line for line in lines if line.startswith("| Training step, quick network"))
+    for line, equal, rest in ((loader, "7.62x", "20.79x"), (step, "1.37x", "1.75x")):
+        cells = line.split(" | ")
+        assert equal in cells[3] and rest not in cells[3] and rest in cells[4]
+    assert "ours, bf16 against plain loop without workers" in step.split(" | ")[4]
+
+
+def test_a_rate_above_the_reference_is_not_called_a_floor():
+    lines = speed.speed_block(PUBLISHED)
+    assert "| 110 % |" in lines and "reference rate" in lines and "floor" not in lines
+    assert {cells[1] for cells in published("lars", "LARS").cells()} == {"ours", "peer", "reference"}
+
+
+def test_the_result_of_a_gpu_stands_beside_that_of_a_cpu(tmp_path, monkeypatch):
+    monkeypatch.setattr(process, "FOLDER", tmp_path)
+    for device, hardware in (("cpu", "a processor"), ("cuda", "a GPU")):
+        found = json.loads(Result("lars", ABOUT | {"hardware": hardware}, (LARS,)).to_json())
+        monkeypatch.setattr(process, "hold", lambda *_, found=found: found)
+        assert process.run("lars", {"device": device}, threads=1) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lars.json", "lars_cuda.json"]
+    block = speed.speed_block(tmp_path)
+    assert "a processor" in block and "a GPU" in block

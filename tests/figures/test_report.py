@@ -7,12 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from reproduce import table, table1
 from reproduce.artefacts import artefact
 from reproduce.errors import UserError
+from reproduce.events import PREFIX
 from reproduce.judge import compare
 from reproduce.report import claims
 from reproduce.results import measured, output, paper
@@ -208,6 +210,57 @@ def test_check_sees_a_stale_block(tmp_path, monkeypatch, capsys):
     assert claims.main(["--check"]) == 1 and "out of date" in capsys.readouterr().err
     assert claims.main(["--write"]) == 0
     assert claims.DOCUMENT.read_text(encoding="utf-8") == text
+
+
+@pytest.fixture
+def copied(tmp_path, monkeypatch):
+    """A copy of what is published, which `claims --check` looks at."""
+    folder = Path(shutil.copytree(claims.PUBLISHED, tmp_path / "measured"))
+    monkeypatch.setattr(claims, "PUBLISHED", folder)
+    return folder
+
+
+def change(path, key, edit):
+    """Edit the value and metadata of the second event `key` of a log, one in the middle of the run."""
+    lines = path.read_text().splitlines(keepends=True)
+    at = [number for number, line in enumerate(lines) if f'"key": "{key}"' in line][1]
+    event = json.loads(lines[at].removeprefix(PREFIX))
+    edit(event)
+    path.write_text("".join([*lines[:at], PREFIX + json.dumps(event) + "\n", *lines[at + 1 :]]))
+
+
+@pytest.mark.parametrize("edit", [
+    lambda event: event.update(value=event["value"] - 0.01), lambda event: event["metadata"].update(correct=1),
+    lambda event: event["metadata"].update(images=9999),
+], ids=["value", "correct", "images"])  # fmt: skip
+def test_check_names_a_log_with_a_changed_evaluation_in_mid_run(copied, capsys, edit):
+    name = "quick/logs/panel_sgd_b800_w20/result_2.txt"
+    change(copied / name, "eval_accuracy", edit)
+    assert claims.main(["--check"]) == 1
+    assert f"{name}: changed since it was listed in SHA256SUMS" in capsys.readouterr().err
+
+
+def test_check_names_what_is_gone_or_new(copied, capsys):
+    shutil.rmtree(copied / "quick" / "logs" / "regression_b160_w4")  # in no block
+    shutil.copy(copied / "bench" / "step.json", copied / "bench" / "other.json")
+    assert claims.main(["--check"]) == 1
+    said = capsys.readouterr().err
+    assert said.count("quick/logs/regression_b160_w4/result_") == 7 and "gone" in said
+    assert "bench/other.json: not listed" in said
+
+
+def test_a_damaged_log_is_never_listed(copied, monkeypatch, capsys):
+    path = copied / "quick" / "logs" / "panel_sgd_b800_w20" / "result_2.txt"
+    path.write_text(path.read_text()[:-300])
+    before = (copied / "SHA256SUMS").read_bytes()
+    assert claims.main(["--write"]) == 2
+    assert "panel_sgd_b800_w20/result_2.txt: incomplete log" in capsys.readouterr().err
+    assert (copied / "SHA256SUMS").read_bytes() == before
+
+
+def test_the_list_is_one_that_sha256sum_reads():
+    done = subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=claims.PUBLISHED, capture_output=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_lost_markers_are_an_error():

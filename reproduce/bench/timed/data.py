@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from reproduce.bench.contest import Row, Table
+from reproduce.bench.contest import ANEW, DECODED_ONCE, Row, Table
 from reproduce.bench.timed import peer_loaders
 from reproduce.bench.timed.entry import serve
 from reproduce.bench.timed.turns import take_turns
@@ -34,7 +34,6 @@ BATCH = 40  # of the peers, and of decoding alone
 BATCHES = 50  # of an epoch, the most that a peer does in a turn
 EPOCHS = 40  # what turns count through: images are augmented in all of them
 BACKENDS = {"DALI": "dali", "torchvision": "torchvision"}
-ANEW = "images decoded anew each time"
 
 
 class Field:
@@ -146,7 +145,7 @@ def small(folder: Folder, pinned: str, rounds: int) -> Table:
     field.add("torchvision, tensors", "peer", partial(folder.peer, peer_loaders.torchvision_tensors), "transforms.v2")
     field.add("normalising alone", "floor", partial(normalising, folder), "uint8 pixels to float32")
     work = f"{folder.what}, normalised float32 batches, {pinned}, peers with num_workers=0"
-    return Table("the quick tier's images", work, "images/s per core", "ours, DALI", field.race(rounds, "small images"))
+    return Table(DECODED_ONCE, work, "images/s per core", "ours, DALI", field.race(rounds, "small images"))
 
 
 def normalising(folder: Folder) -> Callable[[], float]:
