@@ -88,7 +88,7 @@ def recalibrate(trainer: "Trainer", loader: Loader) -> torch.Tensor:
                 sums += statistics.batch_sums()
                 if chunk.update + 1 == updates:
                     break
-    mean, square, var = trainer.comm.sum_(sums) / (updates * config.batch.workers)
+    mean, square, var = trainer.comm.sum_(sums) / (updates * config.batch.workers // config.batch.bn_workers)
     return torch.stack([mean, var + (square - mean.square()).clamp_(min=0)]).float()
 
 

@@ -32,10 +32,10 @@ def hyper_parameters(config: Config, seed: int, comm: Comm) -> Iterator[Event]:
     yield point("seed", seed)
     yield point("global_batch_size", config.global_batch())
     yield point("gradient_accumulation_steps", config.batch.workers // comm.world_size)
-    yield point("model_bn_span", config.local_batch(0))
+    yield point("model_bn_span", config.local_batch(0) * config.batch.bn_workers)
     yield point("train_samples", config.data.train_images)
     yield point("eval_samples", config.data.val_images)
-    yield point("opt_name", "lars" if adaptive else "sgd")
+    yield point("opt_name", "lars" if adaptive else "sgd" if o.preset == "sgd" else o.preset)
     prefix = "lars_opt" if adaptive else "sgd_opt"
     yield point(f"{prefix}_base_learning_rate", s.peak_lr)
     yield point(f"{prefix}_end_learning_rate", schedule.end_lr)

@@ -56,12 +56,17 @@ def build_model(config: Config) -> nn.Module:
             model.conv1 = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
     else:
         model = SmallResNet(channels, config.data.classes, norm_layer)
+    for block in model.modules():
+        if config.model.zero_gamma and isinstance(block, BasicBlock | Bottleneck):
+            (block.bn3 if isinstance(block, Bottleneck) else block.bn2).first_gamma = 0.0
     return model.to(memory_format=torch.channels_last)
 
 
 @torch.no_grad()
 def initialise(model: nn.Module, seed: int) -> None:
     """Set every parameter from (seed, its name): conv N(0, sqrt(2 / fan_in)), fc N(0, 0.01), gammas 1, the rest 0.
+
+    With model.zero_gamma a block's last gammas are 0 (Goyal et al., arXiv:1706.02677, section 5.1).
 
     fan_in counts a padding plane too, as the team's initialiser did (facts c). Selected by module type.
     """
@@ -74,6 +79,7 @@ def initialise(model: nn.Module, seed: int) -> None:
             module.bias.zero_()
         elif isinstance(module, WorkerBatchNorm2d):
             module.reset_parameters()
+            module.weight.fill_(module.first_gamma)
 
 
 def _normal(seed: int, name: str, shape: torch.Size, std: float) -> torch.Tensor:

@@ -4,6 +4,7 @@ Nothing is remembered between updates, so a resumed run, or one on another numbe
 Index `i` is zero-based. Formulas: the team's MLPerf v0.6 code, explorer.py and MXNet's lr_scheduler.py (facts b).
 """
 
+import math
 from dataclasses import dataclass
 
 from reproduce.recipe.load import Config
@@ -26,6 +27,10 @@ class Schedule:
     momentum_start: float
     momentum_end: float
     total: int
+    ratios: tuple[float, ...] = ()
+    warmup_start_lr: float | None = None
+    rmsprop_center: int | None = None
+    rmsprop_period: int = 1
 
     @classmethod
     def of(cls, config: Config) -> "Schedule":
@@ -39,7 +44,9 @@ class Schedule:
             milestones=tuple(config.updates_at(epoch) for epoch in s.decay_milestones), factor=s.decay_factor,
             weight_decay=o.weight_decay, weight_decay_follows_warmup=s.weight_decay_follows_warmup,
             momentum_start=o.momentum, momentum_end=o.momentum if o.momentum_end is None else o.momentum_end,
-            total=config.total_updates,
+            total=config.total_updates, ratios=s.decay_ratios, warmup_start_lr=s.warmup_start_lr,
+            rmsprop_center=None if s.rmsprop_center is None else config.updates_at(s.rmsprop_center),
+            rmsprop_period=max(1, config.updates_at(s.rmsprop_period or 0)),
         )  # fmt: skip
 
     def decay_at(self, i: int) -> float:
@@ -48,14 +55,17 @@ class Schedule:
         Polynomial: D = (1 - r) (1 - k / K)^p + r with k = min(max(0, i - warmup), K). Linear is p = 1.
         """
         if self.decay == "step":
-            return self.factor ** sum(i >= milestone for milestone in self.milestones)
+            passed = sum(i >= milestone for milestone in self.milestones)
+            return (1.0, *self.ratios)[passed] if self.ratios else self.factor**passed
         k = min(max(0, i - self.warmup), self.decay_updates)
         return (1 - self.end_ratio) * (1 - k / self.decay_updates) ** self.power + self.end_ratio
 
     def lr(self, i: int) -> float:
         """Learning rate of update `i`: peak * min(1, (i + 1) / warmup) * D(i).
 
-        The warm-up counts the update after its increment, so the first update already has peak / warmup.
+        The warm-up counts the update after its increment, so the first update already has peak / warmup. With a
+        `warmup_start_lr` the first update has that rate, and equal steps lead to the peak at update `warmup` (Goyal et
+        al., arXiv:1706.02677, section 2.2).
         """
         return self.peak_lr * self._warmup_at(i) * self.decay_at(i)
 
@@ -81,5 +91,20 @@ class Schedule:
         """Momentum of update `i`: linear from the first to the last update."""
         return self.momentum_start + (self.momentum_end - self.momentum_start) * i / max(1, self.total - 1)
 
+    def sgd_share(self, i: int) -> float:
+        """SGD's share of update `i` in preset rmsprop_warmup, from about 0 to 1; 1 in any other.
+
+        Akiba et al., arXiv:1711.04325 (recalled): with x = (epoch - center) / period, it is exp(2 x) / 2 up to x = 0,
+        then 1/2 + x up to x = 1/2, then 1: value and slope join at 0, as in an exponential linear unit, and the value
+        at 1/2. The public code in crest-deep/dlframeworks has 1/2 + 2 x, by whole epochs, and so 1.3 in epoch 12.
+        """
+        if self.rmsprop_center is None:
+            return 1.0
+        x = (i - self.rmsprop_center) / self.rmsprop_period
+        return math.exp(2 * x) / 2 if x < 0 else min(1.0, 0.5 + x)
+
     def _warmup_at(self, i: int) -> float:
+        if self.warmup_start_lr is not None and i < self.warmup:
+            start = self.warmup_start_lr / self.peak_lr
+            return start + (1 - start) * i / self.warmup
         return min(1.0, (i + 1) / self.warmup) if self.warmup else 1.0

@@ -45,13 +45,19 @@ class Trainer:
             )
         self.execution = execution = execution or Execution()
         self.config, self.seed, self.comm, self.wishes = config, seed, comm, wishes or Wishes()
+        share, span = config.batch.workers // comm.world_size, config.batch.bn_workers
+        if share % span:
+            raise ConfigError(
+                f"{config.path}: batch.bn_workers = {span} does not divide the {share} workers of a process: batch "
+                "norm's statistics do not cross processes here: choose fewer processes"
+            )
         self.workers = worker_range(config.batch.workers, comm.rank, comm.world_size)
         self.model = build_model(config)
         self.startup = start_equal(self.model, seed, comm, config.communication.initialisation)
         self.schedule = Schedule.of(config)
         self.gradients = make_gradients(self.model, comm, config.communication)
         self.optimizer = make_lars(execution.lars, *split_parameters(self.model), Constants.of(config), self.gradients)
-        self.statistics = WorkerStatistics(self.model, self.workers, execution.batch_norm == "vectorised")
+        self.statistics = WorkerStatistics(self.model, self.workers, execution.batch_norm == "vectorised", span)
         self.autocast = torch.autocast(comm.device.type, AUTOCAST[precision], enabled=precision != "fp32")
         classes = config.data.classes
         # MXNet gives alpha / (K - 1) to each other class, PyTorch eps / K to every class: eps = alpha K / (K - 1).
@@ -84,6 +90,7 @@ class Trainer:
             self._wishes_here[SAVE], self._wishes_here[STOP] = map(float, asked)
         i, s = self.update, self.schedule
         scale = self.gradients.scale / (global_batch * self.config.precision.loss_scale)
+        self.optimizer.sgd_share = s.sgd_share(i)
         self.optimizer.set(s.lr(i), s.weight_decay_at(i), s.momentum(i), scale)
 
     def accumulate(self, chunk: Chunk) -> None:
@@ -188,7 +195,8 @@ class Trainer:
             "config_hash": self.config.hash, "seed": self.seed, "update": self.update, "epoch": self.epoch,
             "losses": torch.stack(self.losses).cpu() if self.losses else torch.empty(0),
             "weights": {name: p.detach().cpu() for name, p in self.model.named_parameters()},
-            "momenta": {name: (v * sign).cpu() for name, v in self._momenta().items()},
+            "momenta": {name: (v * sign).cpu() for name, v in self._named(self.optimizer.momenta).items()},
+            "squares": {name: q.cpu() for name, q in self._named(self.optimizer.squares).items()},
             "statistics": statistics,
         }  # fmt: skip
 
@@ -203,13 +211,16 @@ class Trainer:
             )
         for name, p in self.model.named_parameters():
             p.copy_(state["weights"][name])
-        for name, v in self._momenta().items():
+        for name, v in self._named(self.optimizer.momenta).items():
             v.copy_(state["momenta"][name] * self.optimizer.momentum_sign)
+        for name, q in self._named(self.optimizer.squares).items():
+            q.copy_(state["squares"][name])
         self.statistics.load_rows(state["statistics"])
         self.update, self.epoch = state["update"], state["epoch"]
         self.losses = list(state["losses"].to(self.comm.device))
         check_equal(self.model, self.comm)
 
-    def _momenta(self) -> dict[str, torch.Tensor]:
+    def _named(self, tensors: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The optimizer's tensors, of all parameters or of none, by the names of their parameters."""
         names = {id(p): name for name, p in self.model.named_parameters()}
-        return {names[id(p)]: v for p, v in zip(self.optimizer.parameters, self.optimizer.momenta, strict=True)}
+        return {names[id(p)]: tensor for p, tensor in zip(self.optimizer.parameters, tensors)}

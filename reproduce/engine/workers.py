@@ -31,6 +31,7 @@ class WorkerBatchNorm2d(nn.BatchNorm2d):
     def __init__(self, features: int, eps: float, ema_momentum: float):
         super().__init__(features, eps=eps)
         self.ema_momentum = ema_momentum
+        self.first_gamma = 1.0  # what training begins with
         self.rows = slice(0, 1)  # whose images the coming pass holds, one worker's after the other's
         self.sizes: list[int] | None = None  # evaluating, images of each of `rows`; None: shared statistics
         self.vectorised = False  # training, all workers of a pass at once: engine/vectorised.py
@@ -82,12 +83,16 @@ class WorkerStatistics:
     takes four numbers per channel: 425 kB with the 26,560 channels of ResNet-50, 0.87 GB for 2,048 workers on one
     device. `batch` and `running` [2, workers, channels] hold those of all layers, whose channels follow each other, so
     that an update's averages take a few operations and not a few for each layer.
+
+    With a `span` above 1 so many neighbouring workers share a batch's statistics (Ying et al., arXiv:1811.06992), and
+    one row of the tables: `self.workers` then counts these groups. A pass holds whole groups.
     """
 
-    def __init__(self, model: nn.Module, workers: range, vectorised: bool = False):
+    def __init__(self, model: nn.Module, workers: range, vectorised: bool = False, span: int = 1):
         self.layers = [module for module in model.modules() if isinstance(module, WorkerBatchNorm2d)]
         self.channels = [layer.num_features for layer in self.layers]
-        self.workers = workers
+        self.span = span
+        self.workers = workers = self._shared(workers)
         device = self.layers[0].weight.device
         self.batch, self.running = fresh_tables(len(workers), sum(self.channels), device)
         tables = (table.split(self.channels, dim=2) for table in (self.batch, self.running))
@@ -106,14 +111,22 @@ class WorkerStatistics:
 
     def next_shards(self, workers: range, sizes: list[int]) -> None:
         """Call before evaluating `sizes[i]` images (may be 0) of each of these workers, each by its own statistics."""
-        self._next(workers, sizes)
+        together = [0] * len(self._shared(workers))
+        for worker, size in zip(workers, sizes):
+            together[worker // self.span - workers.start // self.span] += size
+        self._next(workers, together)
 
     def end_shards(self) -> None:
         """Evaluate with shared statistics again."""
-        self._next(self.workers, None)
+        self._next(range(self.workers.start * self.span, self.workers.stop * self.span), None)
+
+    def _shared(self, workers: range) -> range:
+        """The groups these workers are in."""
+        return range(workers.start // self.span, -(-workers.stop // self.span))
 
     def _next(self, workers: range, sizes: list[int] | None) -> None:
-        rows = slice(workers.start - self.workers.start, workers.stop - self.workers.start)
+        groups, first = self._shared(workers), self.workers.start
+        rows = slice(groups.start - first, groups.stop - first)
         for layer in self.layers:
             layer.rows, layer.sizes = rows, sizes
 

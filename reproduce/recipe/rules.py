@@ -52,6 +52,8 @@ def check(c: Config) -> None:
          "at least 2: batch norm needs more than one image per worker")  # fmt: skip
     rule(c.batch.epoch_rule == "ceil" or max(batch for _, batch in c.batch.local_batch) <= c.shard_size,
          "batch.local_batch", f"at most {c.shard_size}, a worker's images, with epoch_rule = 'carry'")  # fmt: skip
+    rule(c.batch.bn_workers >= 1 and c.batch.workers % c.batch.bn_workers == 0, "batch.bn_workers",
+         f"a divisor of batch.workers = {c.batch.workers}")  # fmt: skip
     rule(c.batch.recalibration_updates >= 1, "batch.recalibration_updates", "at least 1")
     rule(0 <= c.optimizer.momentum < 1, "optimizer.momentum", "in [0, 1)")
     rule(0 <= (c.optimizer.momentum_end or 0) < 1, "optimizer.momentum_end", "in [0, 1)")
@@ -62,11 +64,17 @@ def check(c: Config) -> None:
         rule((c.optimizer.epsilon or 0) >= 0, "optimizer.epsilon", "at least 0")
     else:
         rule(c.optimizer.trust_coefficient is None, "optimizer.trust_coefficient", "absent: momentum SGD has none")
+    _check_rmsprop(c, rule)
     rule(c.schedule.epochs >= 1, "schedule.epochs", "at least 1")
     rule(firsts[-1] < c.schedule.epochs, "batch.local_batch", f"phases that begin before epoch {c.schedule.epochs}")
     rule(c.schedule.peak_lr > 0, "schedule.peak_lr", "positive")
     rule(0 <= c.schedule.warmup_epochs < c.schedule.epochs, "schedule.warmup_epochs",
          f"in [0, {c.schedule.epochs}): warm-up may not be longer than the run")  # fmt: skip
+    start = c.schedule.warmup_start_lr
+    rule(start is None or 0 <= start <= c.schedule.peak_lr, "schedule.warmup_start_lr",
+         f"in [0, {c.schedule.peak_lr:g}], the peak")  # fmt: skip
+    rule(start is None or not c.schedule.weight_decay_follows_warmup, "schedule.weight_decay_follows_warmup",
+         "false with a warmup_start_lr: the two are of different recipes")  # fmt: skip
     _check_decay(c, rule)
     rule(c.precision.loss_scale > 0, "precision.loss_scale", "positive")
     rule(c.evaluation.every >= 1, "evaluation.every", "at least 1")
@@ -92,4 +100,23 @@ def _check_decay(c: Config, rule: Rule) -> None:
     rule(list(s.decay_milestones) == sorted(set(s.decay_milestones)), "schedule.decay_milestones", "in rising order")
     rule(all(0 < epoch < s.epochs for epoch in s.decay_milestones), "schedule.decay_milestones",
          f"between 0 and {s.epochs}, the length of the run")  # fmt: skip
+    rule(len(s.decay_ratios) in (0, len(s.decay_milestones)) and all(0 < ratio <= 1 for ratio in s.decay_ratios),
+         "schedule.decay_ratios", f"as many as decay_milestones, {len(s.decay_milestones)}, in (0, 1]")  # fmt: skip
     rule(0 < s.decay_factor <= 1, "schedule.decay_factor", "in (0, 1]")
+
+
+def _check_rmsprop(c: Config, rule: Rule) -> None:
+    if c.optimizer.preset != "rmsprop_warmup":
+        for section in ("optimizer", "schedule"):
+            for key, value in vars(getattr(c, section)).items():
+                absent = value is None or not key.startswith("rmsprop")
+                rule(absent, f"{section}.{key}", "absent: it is of optimizer.preset rmsprop_warmup")
+        return
+    o, s = c.optimizer, c.schedule
+    rule((o.rmsprop_lr or 0) > 0, "optimizer.rmsprop_lr", "given and positive for rmsprop_warmup")
+    rule(o.rmsprop_decay is not None and 0 <= o.rmsprop_decay < 1, "optimizer.rmsprop_decay", "given and in [0, 1)")
+    rule((o.epsilon or 0) > 0, "optimizer.epsilon", "given and positive for rmsprop_warmup")
+    rule(not o.nesterov, "optimizer.nesterov", "false with rmsprop_warmup")
+    rule((s.rmsprop_center or 0) > 0, "schedule.rmsprop_center", "given and positive for rmsprop_warmup")
+    rule((s.rmsprop_period or 0) > 0, "schedule.rmsprop_period", "given and positive for rmsprop_warmup")
+    rule(len(c.batch.local_batch) == 1, "batch.local_batch", "one number with rmsprop_warmup")

@@ -26,7 +26,7 @@ SOURCES = {
 }
 
 LarsPreset = Literal["fujitsu_mlperf06", "mlperf_tf2", "apex_larc", "timm", "nus"]
-SgdPreset = Literal["sgd"]
+SgdPreset = Literal["sgd", "rmsprop_warmup"]
 BnEval = Literal["mean", "local", "rank0", "recalibrated"]
 LARS_PRESETS: tuple[str, ...] = get_args(LarsPreset)
 SGD_PRESETS: tuple[str, ...] = get_args(SgdPreset)
@@ -69,6 +69,7 @@ class Model:
     input_channels: int  # 4: a zero plane is appended, as the team did for Tensor Cores
     bn_momentum: float  # of the running statistics: new = momentum * old + (1 - momentum) * batch
     bn_epsilon: float
+    zero_gamma: bool = False  # a block's last batch norm begins with gamma 0, so that the block begins as its shortcut
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class Batch:
     local_batch: tuple[tuple[int, int], ...]  # phases: (first epoch, zero-based; images per worker)
     epoch_rule: Literal["ceil", "carry"]  # a whole number of updates per epoch; the team's: the rest carries over
     bn_eval: BnEval  # whose batch-norm statistics evaluate, see engine/evaluation.py
+    bn_workers: int = 1  # so many neighbouring workers share the statistics of a batch
     recalibration_updates: int = 8  # bn_eval = "recalibrated": forward passes over this many updates' images
 
 
@@ -89,8 +91,11 @@ class Optimizer:
     momentum_end: float | None  # reached linearly at the last update; None: constant
     weight_decay: float
     trust_coefficient: float | None  # LARS only
-    epsilon: float | None  # LARS only
+    epsilon: float | None  # LARS: of the trust ratio; rmsprop_warmup: beside the root
     label_smoothing: float  # MXNet's alpha: gold class 1 - alpha, every other class alpha / (classes - 1)
+    nesterov: bool = False
+    rmsprop_lr: float | None = None  # rmsprop_warmup only, as the next: the rate of its RMSprop part
+    rmsprop_decay: float | None = None  # of the average of squared gradients
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,10 @@ class Schedule:
     end_lr_ratio: float | None  # polynomial, linear: of the peak
     decay_milestones: tuple[float, ...] = ()  # step: epochs at which the rate is multiplied by decay_factor
     decay_factor: float = 0.1
+    decay_ratios: tuple[float, ...] = ()  # step: the rate after each milestone, of the peak, instead of decay_factor
+    warmup_start_lr: float | None = None  # warm-up's first rate; none: the first of warm-up's equal steps from 0
+    rmsprop_center: float | None = None  # rmsprop_warmup only, as the next: the epoch at which SGD's share is half
+    rmsprop_period: float | None = None  # epochs; half of it later, SGD is alone
     weight_decay_follows_warmup: bool = False  # the team's: decay rises with the warm-up (see engine/schedule.py)
 
 

@@ -108,6 +108,8 @@ def test_groups_hold_whole_workers():
     assert groups(range(20), 40, 512) == [range(0, 10), range(10, 20)]
     assert groups(range(3, 8), 40, 80) == [range(3, 4), range(4, 6), range(6, 8)]
     assert groups(range(2), 40, 8) == [range(0, 1), range(1, 2)]
+    assert groups(range(4, 16), 10, 50, span=4) == [range(4, 8), range(8, 12), range(12, 16)]  # shared statistics
+    assert groups(range(12), 10, 80, span=4) == [range(0, 4), range(4, 12)]
 
 
 # ---- windows ------------------------------------------------------------------------------------------------------

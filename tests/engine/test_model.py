@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from reproduce.engine.model import build_model, initialise, weights_sha256
 from reproduce.engine.optim import split_parameters
@@ -43,6 +44,21 @@ def test_initialisation_follows_the_team(path):
             assert (module.running_mean == 0).all() and (module.running_var == 1).all()
             assert module.eps == 1e-5 and module.ema_momentum == 0.9
     assert model.fc.weight.std().item() == pytest.approx(0.01, rel=0.1) and (model.fc.bias == 0).all()
+
+
+@pytest.mark.parametrize("path, blocks", [(HEADLINE, 16), (QUICK, 3)])
+def test_zero_gamma_makes_every_block_begin_as_its_shortcut(path, blocks):
+    """Goyal et al., arXiv:1706.02677, section 5.1; no other gamma changes."""
+    model = build_model(configs.load(path, ["model.zero_gamma=true"]))
+    initialise(model, 1)
+    last = [block.bn3 if isinstance(block, Bottleneck) else block.bn2 for block in model.modules()
+            if isinstance(block, BasicBlock | Bottleneck)]  # fmt: skip
+    assert len(last) == blocks and all((norm.weight == 0).all() for norm in last)
+    others = [m for m in model.modules() if isinstance(m, WorkerBatchNorm2d) and not any(m is norm for norm in last)]
+    assert all((norm.weight == 1).all() for norm in others)
+    block = next(b for b in model.modules() if isinstance(b, BasicBlock | Bottleneck) and b.downsample is None)
+    x = torch.randn(4, block.conv1.in_channels, 8, 8).relu()
+    torch.testing.assert_close(block(x), x, rtol=0, atol=0)
 
 
 def test_weights_are_a_pure_function_of_the_seed():

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -76,6 +77,34 @@ def test_step_decay_logs_the_rate_it_ends_at(milestones, end):
 
 def test_polynomial_decay_logs_the_rate_it_ends_at(team):
     assert Schedule.of(team).end_lr == pytest.approx(13.0 * 0.0025)
+
+
+def test_warmup_from_the_small_rate_adds_equal_steps_up_to_the_peak(team):
+    """Goyal et al., arXiv:1706.02677, section 2.2: from 0.1 to 3.2 in the updates of five epochs."""
+    schedule = schedule_with(
+        team, warmup_start_lr=0.1, peak_lr=3.2, warmup=785, decay="step", milestones=(4710,), factor=0.1,
+        weight_decay_follows_warmup=False,
+    )  # fmt: skip
+    rates = [schedule.lr(i) for i in range(787)]
+    assert rates[0] == pytest.approx(0.1) and rates[784] < 3.2 and rates[785] == rates[786] == 3.2
+    assert {round((b - a) * 785, 6) for a, b in zip(rates[:785], rates[1:786])} == {3.1}
+
+
+def test_sgds_share_grows_like_an_exponential_linear_unit(team):
+    """Akiba et al., arXiv:1711.04325: center at epoch 10, period 5; 40 updates an epoch."""
+    schedule = schedule_with(team, rmsprop_center=400, rmsprop_period=200)
+    share = {epoch: schedule.sgd_share(round(40 * epoch)) for epoch in (0, 5, 10, 11.25, 12.5, 13, 90)}
+    assert share == pytest.approx(
+        {0: math.exp(-4) / 2, 5: math.exp(-2) / 2, 10: 0.5, 11.25: 0.75, 12.5: 1.0, 13: 1.0, 90: 1.0}
+    )
+    assert Schedule.of(team).sgd_share(0) == 1.0
+
+
+def test_step_decay_may_name_each_rate(team):
+    schedule = schedule_with(
+        team, decay="step", milestones=(40, 70, 85), ratios=(0.15, 0.02, 0.002), warmup=0, peak_lr=6.4
+    )
+    assert [schedule.lr(i) for i in (0, 39, 40, 70, 85)] == pytest.approx([6.4, 6.4, 0.96, 0.128, 0.0128])
 
 
 def test_momentum_goes_linearly_from_the_first_to_the_last_update(team):

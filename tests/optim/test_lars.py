@@ -1,5 +1,6 @@
 """LARS: every back-end, the reference and an independent NumPy formula agree, for every preset."""
 
+import dataclasses
 import sys
 import types
 
@@ -12,6 +13,7 @@ from reproduce.engine.dist.comm import Comm
 from reproduce.engine.dist.gradients import make_gradients
 from reproduce.engine.model import build_model, initialise
 from reproduce.engine.optim import PRESETS, Constants, Lars, make_lars, native, reference_step, split_parameters
+from reproduce.engine.optim.formulas import reference_rmsprop_step
 from reproduce.engine.workers import WorkerBatchNorm2d
 from reproduce.errors import ConfigError
 from reproduce.recipe import load as configs
@@ -118,19 +120,23 @@ def relative(a, b):
     return float(np.linalg.norm(a - b) / max(np.linalg.norm(b), 1e-30))
 
 
+def refused(backend, name):
+    kernel = backend.partition(",")[0]
+    with pytest.raises(ConfigError, match=f"{kernel}: does not know this optimizer.preset: use foreach"):
+        contender(Tiny(), backend, constants(name))
+    assert contender(Tiny(), "auto", constants(name)).name == "foreach"
+
+
 BACKENDS = ("foreach", "native", "compiled", "apex", NORMS_ONLY)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", [name for name in PRESETS if name != "rmsprop_warmup"])
 def test_back_end_reference_and_numpy_agree_on_a_small_network_over_50_steps(name, backend, apex):
     """1e-6 relative per tensor against float64: fp32 masters keep 6e-8 per operation, and errors add like noise."""
     apex(backend)
-    if constants(name).only_foreach and backend in ("native", "compiled"):
-        with pytest.raises(ConfigError, match=f"{backend}: does not know this optimizer.preset: use foreach"):
-            contender(Tiny(), backend, constants(name))
-        assert contender(Tiny(), "auto", constants(name)).name == "foreach"
-        return
+    if constants(name).only_foreach and backend != "foreach":
+        return refused(backend, name)
     rng, model = np.random.default_rng(1), Tiny()
     with torch.no_grad():
         for p in model.parameters():
@@ -246,6 +252,81 @@ def test_the_update_does_not_depend_on_the_loss_scale(scale):
         Lars([p], [], constants("fujitsu_mlperf06")).step(LR, WD, M, 1 / loss_scale)
         updated.append(p.detach())
     torch.testing.assert_close(updated[0], updated[1], rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", ["fujitsu_mlperf06", "timm", "nus", "sgd"])  # conventions A, B and C, and none
+def test_nesterovs_momentum_looks_one_step_ahead(name, backend, apex):
+    """The step is that of the buffer after the same direction once more, which the published formulas give as well."""
+    apex(backend)
+    bare = dataclasses.replace(constants(name), nesterov=True)
+    if bare.only_foreach and backend != "foreach":
+        return refused(backend, name)
+    rng, model = np.random.default_rng(2), Tiny()
+    lars = contender(model, backend, bare)
+    fast = lars.parameters
+    w64, slow = [p.detach().numpy().astype(np.float64) for p in fast], [p.detach().clone() for p in fast]
+    v64, slow_v = [np.zeros_like(w) for w in w64], [torch.zeros_like(p) for p in fast]
+    for step in range(5):
+        lr, m = LR * (step + 1) / 5, M - 0.01 * step
+        for i, p in enumerate(fast):
+            g, adapted = rng.standard_normal(p.shape).astype(np.float32), p.dim() > 1
+            p.grad.copy_(torch.tensor(g) * 64)
+            _, v = numpy_step(name, w64[i], g.astype(np.float64), v64[i], adapted, lr, WD, m)
+            w64[i], _ = numpy_step(name, w64[i], g.astype(np.float64), v, adapted, lr, WD, m)
+            v64[i] = v
+            reference_step(slow[i], torch.tensor(g), slow_v[i], adapted, bare, lr, WD, m)
+        lars.step(lr, WD, m, 1 / 64)
+    for i, p in enumerate(fast):
+        assert relative(slow[i].numpy(), w64[i]) < 1e-6, p.shape
+        assert relative(p.detach().numpy(), w64[i]) < 1e-6, p.shape
+
+
+def test_nesterovs_momentum_sgd_equals_pytorchs_own():
+    torch.manual_seed(0)
+    ours, theirs = nn.Parameter(torch.randn(32, 16)), nn.Parameter(torch.randn(32, 16))
+    theirs.data.copy_(ours.data)
+    lars = Lars([ours], [], dataclasses.replace(constants("sgd"), nesterov=True))
+    sgd = torch.optim.SGD([theirs], lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
+    for _ in range(20):
+        ours.grad, theirs.grad = (g := torch.randn(32, 16)).clone(), g
+        lars.step(0.1, 5e-4, 0.9, 1.0)
+        sgd.step()
+    torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
+def test_rmsprop_warmup_back_end_reference_and_published_formula_agree():
+    """Akiba et al., arXiv:1711.04325: a buffer of minus the sum of what both rules step, and one rate outside."""
+    rng, model, b, rms_lr, eps = np.random.default_rng(3), Tiny(), 0.99, 3e-4, 1e-8
+    c = Constants(PRESETS["rmsprop_warmup"], eps=eps, rmsprop_lr=rms_lr, rmsprop_decay=b)
+    lars = contender(model, "auto", c)
+    fast = lars.parameters
+    w64, slow = [p.detach().numpy().astype(np.float64) for p in fast], [p.detach().clone() for p in fast]
+    zeros = [np.zeros_like(w) for w in w64]
+    delta, square = list(zeros), list(zeros)
+    slow_v, slow_q = [torch.zeros_like(p) for p in fast], [torch.zeros_like(p) for p in fast]
+    for step in range(30):
+        share, lr = min(1.0, step / 25), 0.5
+        for i, p in enumerate(fast):
+            g, adapted = rng.standard_normal(p.shape).astype(np.float32), p.dim() > 1
+            p.grad.copy_(torch.tensor(g) * 64)
+            d = g + (WD if adapted else 0) * w64[i]
+            square[i] = b * square[i] + (1 - b) * d**2
+            delta[i] = M * delta[i] - (share + (1 - share) * rms_lr / lr / (np.sqrt(square[i]) + eps)) * d
+            w64[i] = w64[i] + lr * delta[i]
+            reference_rmsprop_step(slow[i], torch.tensor(g), slow_v[i], slow_q[i], adapted, c, lr, WD, M, share)
+        lars.sgd_share = share
+        lars.step(lr, WD, M, 1 / 64)
+    for i, p in enumerate(fast):
+        assert relative(slow[i].numpy(), w64[i]) < 1e-6, p.shape
+        assert relative(p.detach().numpy(), w64[i]) < 1e-6, p.shape
+        assert relative(lars.squares[i].numpy(), square[i]) < 1e-5, p.shape
+
+
+@pytest.mark.parametrize("backend", BACKENDS[1:])
+def test_rmsprop_warmup_is_foreachs_alone(backend, apex):
+    apex(backend)
+    refused(backend, "rmsprop_warmup")
 
 
 @pytest.mark.parametrize("backend", ["foreach", "native", "compiled"])

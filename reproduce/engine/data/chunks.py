@@ -17,10 +17,14 @@ class Chunk(NamedTuple):
     last: bool  # the last chunk of this update for this process
 
 
-def groups(workers: range, local_batch: int, max_images: int) -> list[range]:
+def groups(workers: range, local_batch: int, max_images: int, span: int = 1) -> list[range]:
     """Contiguous groups of whole workers: at most `max_images` images, at least one worker, sizes nearly equal.
+
+    Workers that share batch-norm statistics, `span` of them, stay together.
 
     Equal, because a device is slow to meet a new batch size: 20 workers of 40 at 512 images go as 10 + 10, not 12 + 8.
     """
-    count = -(-len(workers) // max(1, max_images // local_batch))
-    return [workers[part.start : part.stop] for part in (share(len(workers), i, count) for i in range(count))]
+    units = len(workers) // span
+    count = -(-units // max(1, max_images // (local_batch * span)))
+    parts = (share(units, i, count) for i in range(count))
+    return [workers[part.start * span : part.stop * span] for part in parts]

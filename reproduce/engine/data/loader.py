@@ -85,6 +85,7 @@ class Loader:
     def __init__(
         self, config, root, seed, workers, rank, world_size, device, backend, max_images_per_chunk, keep_decoded
     ):
+        self._span = config.batch.bn_workers
         self._data, self._input_channels, self._device = config.data, config.model.input_channels, device
         self._plan, self._workers, self._max_images = Plan.of(config, seed), workers, max_images_per_chunk
         index = folders.index(root, config.data)
@@ -106,7 +107,8 @@ class Loader:
         if backend != "torchvision" and dali_here:
             from reproduce.engine.data.dali import DaliBackend
 
-            return DaliBackend(self._data, self._device, threads, max(self._max_images, *self._plan.local_batch))
+            most = max(self._max_images, *(self._span * local for local in self._plan.local_batch))
+            return DaliBackend(self._data, self._device, threads, most)
         from reproduce.engine.data.torchvision_backend import TorchvisionBackend
 
         return TorchvisionBackend(self._data, self._device, threads)
@@ -193,7 +195,7 @@ class Loader:
 
     def _train_requests(self, epoch: int, first_update: int) -> Iterator[_Request]:
         plan = self._plan
-        parts = groups(self._workers, plan.local_batch[epoch], self._max_images)
+        parts = groups(self._workers, plan.local_batch[epoch], self._max_images, self._span)
         for update in range(first_update, plan.updates[epoch]):
             for part in parts:
                 numbers, uniforms = plan.batch(epoch, update, part), None

@@ -19,11 +19,11 @@ class SyntheticLoader:
 
     def __init__(self, config, seed, workers, rank, world_size, device, max_images_per_chunk):
         data, self._plan, self._workers = config.data, Plan.of(config, seed), workers
-        self._max_images = max_images_per_chunk
+        self._span, self._max_images = config.batch.bn_workers, max_images_per_chunk
         self._val_share = share(data.val_images, rank, world_size)
         count = max(
             len(part) * local for local in set(self._plan.local_batch)
-            for part in groups(workers, local, max_images_per_chunk)
+            for part in groups(workers, local, max_images_per_chunk, config.batch.bn_workers)
         )  # fmt: skip
         generator = torch.Generator().manual_seed(seed)
         shape = (count, config.model.input_channels, data.image_size, data.image_size)
@@ -35,7 +35,7 @@ class SyntheticLoader:
 
     def train_epoch(self, epoch: int, first_update: int = 0) -> Iterator[Chunk]:
         local = self._plan.local_batch[epoch]
-        parts = groups(self._workers, local, self._max_images)
+        parts = groups(self._workers, local, self._max_images, self._span)
         for update in range(first_update, self._plan.updates[epoch]):
             for part in parts:
                 count = len(part) * local

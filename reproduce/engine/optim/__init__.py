@@ -11,7 +11,7 @@ import sys
 import torch
 
 from reproduce import environ
-from reproduce.engine.optim.foreach import Lars
+from reproduce.engine.optim.foreach import Lars, RmspropWarmup
 from reproduce.engine.optim.formulas import PRESETS, Constants, Preset, reference_step, split_parameters
 from reproduce.errors import ConfigError
 
@@ -35,10 +35,10 @@ def make_lars(backend: str, weights, others, constants: Constants, gradients=Non
         if wanted and backend == "foreach" and (environ.text("RANK") or "0") == "0":
             print(f"warning: LARS in C cannot be had ({native.why_not()}): foreach, which is slower, takes its place",
                   file=sys.stderr, flush=True)  # fmt: skip
-    if backend in ("native", "compiled") and constants.only_foreach:
+    if backend in ("native", "compiled", "apex") and constants.only_foreach:
         raise ConfigError(f"LARS back-end {backend}: does not know this optimizer.preset: use foreach")
     if backend == "foreach":
-        return Lars(weights, others, constants)
+        return (RmspropWarmup if constants.preset.rmsprop else Lars)(weights, others, constants)
     if backend == "native":
         return native.NativeLars(weights, others, constants)
     if backend == "compiled":

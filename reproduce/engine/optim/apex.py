@@ -32,7 +32,7 @@ class ApexLars(Lars):
                 f"LARS back-end apex: {error}: build apex with its extensions as environment.yml says, or use foreach"
             ) from None
         self._lars = getattr(kernels, "multi_tensor_lars", None)
-        if constants.preset.convention != "A" or not constants.preset.adapts:
+        if constants.preset.convention != "A" or not constants.preset.adapts or constants.nesterov:
             self._lars = None  # the kernel knows one convention
         if self._lars is not None:
             self.momentum_sign = -1.0  # v <- m v - lr s d, w <- w + v

@@ -65,7 +65,7 @@ class CompiledLars(Lars):
         inner = s * lr if convention == "A" else s if convention == "B" else torch.ones_like(s)
         outer = torch.ones_like(s) if convention == "A" else s * lr if convention == "C" else torch.ones_like(s) * lr
         columns = torch.stack([inner, outer, decay])[:, self._tensor_of_row, None].unbind()
-        compiled(_update)(self._w, self._v, self._g, *columns, momentum, scale)
+        compiled(_nesterov if self.c.nesterov else _update)(self._w, self._v, self._g, *columns, momentum, scale)
 
     def _of_tensors(self, lr, weight_decay, scale) -> tuple[torch.Tensor, torch.Tensor]:
         """(s, decay) of every tensor, and of the rows of none: [tensors + 1]."""
@@ -118,3 +118,9 @@ def _squares(w: torch.Tensor, g: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
 def _update(w, v, g, inner, outer, decay, momentum, scale) -> None:
     v.mul_(momentum).add_(inner * (g * scale + decay * w))
     w.sub_(outer * v)
+
+
+def _nesterov(w, v, g, inner, outer, decay, momentum, scale) -> None:
+    d = inner * (g * scale + decay * w)
+    v.mul_(momentum).add_(d)
+    w.sub_(outer * (momentum * v + d))

@@ -17,6 +17,7 @@ class Lars:
     """
 
     name = "foreach"
+    sgd_share = 1.0  # of the coming update; read by `RmspropWarmup` alone
     momentum_sign = 1.0  # of what `momenta` holds, where w <- w - lr v or w <- w - v
 
     def __init__(self, weights: Sequence[nn.Parameter], others: Sequence[nn.Parameter], constants: Constants):
@@ -25,6 +26,7 @@ class Lars:
         self.parameters = [*adapted, *plain]
         self.adapted = len(adapted)  # the first so many of `parameters`
         self.momenta = [torch.zeros_like(p) for p in self.parameters]
+        self.squares: list[torch.Tensor] = []  # as `momenta`, where a preset keeps averages of squares
         self.hyper: tuple | torch.Tensor = (0.0, 0.0, 0.0, 0.0)
 
     def step(self, lr: float, weight_decay: float, momentum: float, gradient_scale: float) -> None:
@@ -46,21 +48,27 @@ class Lars:
             torch._foreach_add_(d[: self.adapted], w[: self.adapted], alpha=weight_decay)
         else:
             torch._foreach_add_(d[: self.adapted], torch._foreach_mul(w[: self.adapted], decays))
-        convention, limit = self.c.preset.convention, self.c.preset.direction_clamp
+        self.reshape_directions(d, lr)
+        inside, outside = (s, None) if self.c.preset.convention != "C" else (None, s)
+        inner, outer = (lr, 1.0) if self.c.preset.convention == "A" else (1.0, lr)
+        if inside is not None:
+            torch._foreach_mul_(d, inside)
+        torch._foreach_mul_(v, momentum)
+        torch._foreach_add_(v, d, alpha=inner)
+        move = v
+        if self.c.nesterov:
+            move = torch._foreach_mul(v, momentum)
+            torch._foreach_add_(move, d, alpha=inner)
+        if outside is not None:
+            move = torch._foreach_mul(move, outside)
+        torch._foreach_add_(w, move, alpha=-outer)
+
+    def reshape_directions(self, d: list, lr: float) -> None:
+        """What a preset does to the directions, decay included, before they enter the momentum; in place."""
+        limit = self.c.preset.direction_clamp
         if limit is not None:
             torch._foreach_clamp_max_(d, limit)
             torch._foreach_clamp_min_(d, -limit)
-        torch._foreach_mul_(v, momentum)
-        if s is None:
-            torch._foreach_add_(v, d, alpha=lr if convention == "A" else 1.0)
-            torch._foreach_add_(w, v, alpha=-1.0 if convention == "A" else -lr)
-        elif convention == "C":
-            torch._foreach_add_(v, d)
-            torch._foreach_add_(w, torch._foreach_mul(v, s), alpha=-lr)
-        else:
-            torch._foreach_mul_(d, s)
-            torch._foreach_add_(v, d, alpha=lr if convention == "A" else 1.0)
-            torch._foreach_add_(w, v, alpha=-1.0 if convention == "A" else -lr)
 
     def _trust_ratios(self, w: list, g: list, lr: float, weight_decay: float) -> tuple[list | None, list | None]:
         """(s of every parameter, decay of every adapted one), as 0-d tensors; None where it is one number for all."""
@@ -74,6 +82,25 @@ class Lars:
     def _norms(self, tensors: list[torch.Tensor]) -> torch.Tensor:
         # summed in double precision: in single, a norm of 2.4 million elements was off by 4e-5 on a CPU
         return torch.stack(torch._foreach_norm(tensors, 2, dtype=torch.float64))
+
+
+class RmspropWarmup(Lars):
+    """Preset rmsprop_warmup, from RMSprop to momentum SGD by `sgd_share`: `formulas.reference_rmsprop_step`."""
+
+    def __init__(self, weights, others, constants):
+        super().__init__(weights, others, constants)
+        self.squares = [torch.zeros_like(p) for p in self.parameters]
+
+    def reshape_directions(self, d: list, lr: float) -> None:
+        q, b, share = self.squares, self.c.rmsprop_decay, self.sgd_share
+        torch._foreach_mul_(q, b)
+        torch._foreach_addcmul_(q, d, d, 1 - b)
+        scale = torch._foreach_sqrt(q)
+        torch._foreach_add_(scale, self.c.eps)
+        torch._foreach_reciprocal_(scale)
+        torch._foreach_mul_(scale, (1 - share) * self.c.rmsprop_lr / lr)
+        torch._foreach_add_(scale, share)
+        torch._foreach_mul_(d, scale)
 
 
 def trust_ratios(c: Constants, w_norm: torch.Tensor, g_norm: torch.Tensor, lr, weight_decay):

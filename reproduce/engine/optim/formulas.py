@@ -8,6 +8,9 @@ learning rate and the trust ratio meet the momentum:
     B   v <- m v + s d        w <- w - lr v        the rate applies to the whole buffer (PyTorch's SGD)
     C   v <- m v + d          w <- w - lr s v      both outside
 
+With Nesterov's momentum (as in torch.optim.SGD) the step is taken with what the buffer would become by the same
+direction once more: v is replaced by m v + lr s d in A's second column, m v + s d in B's, m v + d in C's.
+
 They agree only while lr and s are constant; on the team's schedule the effective rate differs by up to 1.9x.
 `reference_step` is written from the formulas, one tensor at a time; a test holds every fast back-end equal to it.
 """
@@ -33,6 +36,7 @@ class Preset:
     clips: bool = False  # LARC: s = min(s / lr, 1)
     clamp: float | None = None  # upper bound of s
     decays_unadapted: bool = True  # a tensor with a zero norm still decays
+    rmsprop: bool = False  # d is reshaped by RMSprop: `reference_rmsprop`
     direction_clamp: float | None = None  # every element of d stays within +- this
 
 
@@ -52,6 +56,9 @@ PRESETS = {
     "nus": Preset("C", clamp=50.0, direction_clamp=10.0),
     # torch.optim.SGD with weight decay off for batch norm and biases.
     "sgd": Preset("B", adapts=False),
+    # Akiba et al., arXiv:1711.04325, as in crest-deep/dlframeworks, rmsprop_warmup.py; no decay for batch norm and
+    # biases, as in all others here.
+    "rmsprop_warmup": Preset("B", adapts=False, rmsprop=True),
 }
 
 
@@ -63,6 +70,9 @@ class Constants:
     eta: float = 0.0
     eps: float = 0.0
     ratio_decay: float = 0.0
+    nesterov: bool = False
+    rmsprop_lr: float = 0.0
+    rmsprop_decay: float = 0.0
 
     @property
     def ceiling(self) -> float:
@@ -74,15 +84,16 @@ class Constants:
 
     @property
     def only_foreach(self) -> bool:
-        """Whether the faster back-ends lack this form, which no recipe here trains with."""
-        return self.preset.direction_clamp is not None
+        """Whether the faster back-ends lack this form."""
+        return self.preset.rmsprop or self.preset.direction_clamp is not None
 
     @classmethod
     def of(cls, config: Config) -> "Constants":
         o = config.optimizer
         return cls(
-            PRESETS[o.preset], o.trust_coefficient or 0.0, o.epsilon or 0.0, o.weight_decay * config.schedule.peak_lr
-        )
+            PRESETS[o.preset], o.trust_coefficient or 0.0, o.epsilon or 0.0, o.weight_decay * config.schedule.peak_lr,
+            o.nesterov, o.rmsprop_lr or 0.0, o.rmsprop_decay or 0.0,
+        )  # fmt: skip
 
 
 def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
@@ -130,10 +141,28 @@ def reference_step(
         d = d.clamp(-p.direction_clamp, p.direction_clamp)
     if p.convention == "A":
         v.mul_(momentum).add_(lr * s * d)
-        w.sub_(v)
+        w.sub_(momentum * v + lr * s * d if c.nesterov else v)
     elif p.convention == "B":
         v.mul_(momentum).add_(s * d)
-        w.sub_(lr * v)
+        w.sub_(lr * (momentum * v + s * d if c.nesterov else v))
     else:
         v.mul_(momentum).add_(d)
-        w.sub_(lr * s * v)
+        w.sub_(lr * s * (momentum * v + d if c.nesterov else v))
+
+
+@torch.no_grad()
+def reference_rmsprop_step(
+    w: torch.Tensor, g: torch.Tensor, v: torch.Tensor, q: torch.Tensor, adapted: bool, c: Constants,
+    lr: float, weight_decay: float, momentum: float, sgd_share: float,
+) -> None:  # fmt: skip
+    """One update of preset rmsprop_warmup, in place on `w`, `v` and the average of squares `q`.
+
+        q <- b q + (1 - b) d^2
+        v <- m v + (a + (1 - a) (rmsprop_lr / lr) / (sqrt(q) + eps)) d     with a = `sgd_share`
+        w <- w - lr v
+    """
+    d = g + (weight_decay if adapted else 0.0) * w
+    q.mul_(c.rmsprop_decay).add_((1 - c.rmsprop_decay) * d * d)
+    rmsprop = (1 - sgd_share) * c.rmsprop_lr / lr
+    v.mul_(momentum).add_((sgd_share + rmsprop / (q.sqrt() + c.eps)) * d)
+    w.sub_(lr * v)

@@ -12,7 +12,7 @@ struct rule {
     double eta, eps, ratio_decay, gain, ceiling; /* trust ratio: min(gain * eta |w| / (|g| + ...), ceiling) */
     double inner, outer;                         /* v <- m v + inner [s] d;  w <- w - outer [s] v */
     double weight_decay, momentum, scale;        /* scale: of the gradients as they are */
-    int adapts, ratio_outside, needs_gradient, decays_unadapted;
+    int adapts, ratio_outside, needs_gradient, decays_unadapted, nesterov;
 };
 
 static double norm(const float *x, ptrdiff_t n, int threads)
@@ -40,6 +40,17 @@ static void update(float *restrict w, float *restrict v, const float *restrict g
     }
 }
 
+static void nesterov(float *restrict w, float *restrict v, const float *restrict g, ptrdiff_t n, float momentum,
+                     float inner, float outer, float scale, float decay, int threads)
+{
+#pragma omp parallel for simd schedule(static) num_threads(threads) if (parallel : threads > 1 && n > BLOCK)
+    for (ptrdiff_t i = 0; i < n; i++) {
+        float d = inner * (scale * g[i] + decay * w[i]);
+        v[i] = momentum * v[i] + d;
+        w[i] -= outer * (momentum * v[i] + d);
+    }
+}
+
 void lars_step(const struct rule *r, ptrdiff_t tensors, ptrdiff_t adapted, const ptrdiff_t *lengths, float *const *w,
                float *const *v, const float *const *g, int threads)
 {
@@ -54,7 +65,7 @@ void lars_step(const struct rule *r, ptrdiff_t tensors, ptrdiff_t adapted, const
                 decay = 0;
         }
         double inner = r->inner * (r->ratio_outside ? 1 : s), outer = r->outer * (r->ratio_outside ? s : 1);
-        update(w[t], v[t], g[t], lengths[t], (float)r->momentum, (float)inner, (float)outer, (float)r->scale,
-               (float)decay, threads);
+        (r->nesterov ? nesterov : update)(w[t], v[t], g[t], lengths[t], (float)r->momentum, (float)inner, (float)outer,
+                                          (float)r->scale, (float)decay, threads);
     }
 }

@@ -23,7 +23,8 @@ class Rule(ctypes.Structure):
 
     _fields_ = [(name, ctypes.c_double) for name in ("eta", "eps", "ratio_decay", "gain", "ceiling", "inner", "outer",
                                                      "weight_decay", "momentum", "scale")]
-    _fields_ += [(name, ctypes.c_int) for name in ("adapts", "ratio_outside", "needs_gradient", "decays_unadapted")]
+    _fields_ += [(name, ctypes.c_int) for name in ("adapts", "ratio_outside", "needs_gradient", "decays_unadapted",
+                                                   "nesterov")]
 
 
 class NativeLars(Lars):
@@ -52,6 +53,7 @@ class NativeLars(Lars):
             self.c.eta, self.c.eps, self.c.decay_in_ratio(weight_decay), gain,
             self.c.ceiling, lr if p.convention == "A" else 1.0, 1.0 if p.convention == "A" else lr,
             weight_decay, momentum, gradient_scale, p.adapts, outside, p.needs_gradient, p.decays_unadapted,
+            self.c.nesterov,
         )  # fmt: skip
         gradients = [_same_layout(q.grad, q) for q in self.parameters]  # held here: a copy has no other owner
         tables = map(_pointers, ([q.data for q in self.parameters], self.momenta, gradients))
