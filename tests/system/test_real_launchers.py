@@ -17,7 +17,7 @@ import pytest
 
 from reproduce.errors import EXIT_PREEMPTED
 from reproduce.events import ENVIRONMENT, RESULT, log_path, read_events
-from tests.helpers import ROOT
+from tests.helpers import ROOT, warm
 from tests.helpers.data import make_config, make_folder
 from tests.helpers.needs import need
 from tests.helpers.runs import SLOW, wait_for
@@ -47,9 +47,10 @@ def cluster():
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory, images):
-    """What four processes of the engine's own launcher make."""
+    """What four processes make that are started as the engine's own launcher starts them."""
     out = tmp_path_factory.mktemp("spawned")
-    run([sys.executable, "-m", "reproduce.engine.spawn", "4"], out, images)
+    for done in warm.run_ranks("reproduce.engine.train", arguments(out, images), 4, os.environ | ENV):
+        assert done.returncode == 0, done.stderr
     return sha256(out)
 
 
