@@ -31,7 +31,7 @@ def limit(one: Step) -> tuple[str, float]:
     seconds = {"the GPUs' compute": one.forward + one.backward, "communication": one.exposed + one.contention,
                "waiting for the slowest rank": one.jitter, "the update": one.update, "the host": one.host,
                "the framework": one.across}  # fmt: skip
-    name = max(seconds, key=seconds.get)
+    name = max(seconds, key=lambda part: seconds[part])
     return name, seconds[name] / one.total
 
 

@@ -48,12 +48,13 @@ def solve(stack: str, machine: Cluster, rows: list[Single]) -> Solution:
     training = [row for row in rows if row.kind == "training" and row.stack == stack]
     forward = [row for row in rows if row.kind == "forward" and row.stack == training[0].fixed_time_of]
     scaling = [row for row in rows if row.kind == "scaling" and row.stack == training[0].jitter_of]
-    values, sources, residuals = {}, {}, {}
+    values: dict[str, float] = {}
+    sources: dict[str, str] = {}
+    residuals: dict[str, float] = {}
     for solver, evidence_rows in ((_fixed_time, forward), (_jitter, scaling), (_slowdown, training)):
         if evidence_rows:
-            found = solver(machine.with_values(values), evidence_rows)
-            for total, part in zip((values, sources, residuals), found):
-                total.update(part)
+            found, where, missed = solver(machine.with_values(values), evidence_rows)
+            values, sources, residuals = values | found, sources | where, residuals | missed
     return Solution(stack, training[0].cluster, values, sources, residuals)
 
 

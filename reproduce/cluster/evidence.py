@@ -7,6 +7,7 @@ is seen against; nothing that fits reads it.
 import csv
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from reproduce.errors import DataError
 
@@ -64,7 +65,8 @@ def single_node(path: Path = SINGLE_NODE) -> list[Single]:
         try:
             epochs = int(row["epochs"] or 0)
             numbers = {key: int(row[key]) for key in ("nodes", "gpus", "local_batch")}
-            one = Single(**row | numbers | {"epochs": epochs, "seconds": float(row["seconds"])})
+            fields: dict[str, Any] = row | numbers | {"epochs": epochs, "seconds": float(row["seconds"])}
+            one = Single(**fields)
         except (TypeError, ValueError, KeyError) as error:
             raise DataError(f"{path}, line {number}: not a row of this table: {error}") from None
         if one.nodes != 1 or one.kind not in KINDS:
@@ -80,7 +82,8 @@ def team(path: Path = TEAM) -> list[Team]:
         try:
             counts = {key: int(row[key]) for key in ("gpus", "local_batch", "epochs", "updates", "evaluations", "n")}
             numbers = {key: float(row[key]) for key in ("images_per_second", "run_seconds")}
-            rows.append(Team(**row | counts | numbers))
+            fields: dict[str, Any] = row | counts | numbers
+            rows.append(Team(**fields))
         except (TypeError, ValueError, KeyError) as error:
             raise DataError(f"{path}, line {number}: not a row of this table: {error}") from None
     return rows

@@ -11,6 +11,7 @@ import difflib
 import math
 import types
 from pathlib import Path
+from typing import Any
 
 from reproduce import files
 from reproduce.cluster.machine import SECTIONS, STATUSES, About, Cluster, Constant, OneNode
@@ -76,8 +77,10 @@ def bare(name: str) -> Cluster:
     path = file_of(name)
     about, constants, extra = _read(path, ())
     _complete(path, about, constants)
-    parts = {section: cls(**{key.name: constants[f"{section}.{key.name}"].value for key in dataclasses.fields(cls)})
-             for section, cls in SECTIONS.items()}  # fmt: skip
+    parts: dict[str, Any] = {
+        section: cls(**{key.name: constants[f"{section}.{key.name}"].value for key in dataclasses.fields(cls)})
+        for section, cls in SECTIONS.items()
+    }
     if about["name"] != path.stem:
         raise ConfigError(f"{path}: cluster.name = {about['name']!r}: must be the file's name, {path.stem!r}")
     own = not path.resolve().is_relative_to(FOLDER)
@@ -97,7 +100,7 @@ def _complete(path: Path, about: dict, constants: dict[str, Constant]) -> None:
             f"{path}: {len(wanted)} missing: {', '.join(wanted)}: add them, or begin with "
             f'extends = "NAME.toml" of one of {FOLDER}, as {", ".join(names())}'
         )
-    wrong = [f"cluster.{key.name} must be {key.type.__name__}" for key in keys
+    wrong = [f"cluster.{key.name} must be {getattr(key.type, '__name__', key.type)}" for key in keys
              if key.name in about and type(about[key.name]) is not key.type]  # fmt: skip
     if wrong:
         raise ConfigError(f"{path}: {', '.join(wrong)}")
@@ -177,7 +180,7 @@ def constant(where: str, name: str, entry) -> Constant:
         raise ConfigError(f"{where}: range: an assumed constant has one, no other does")
     if span is not None and not (len(span) == 2 and all(map(_is_number, span)) and 0 <= span[0] <= value <= span[1]):
         raise ConfigError(f"{where}: range = {span!r}: must be [low, high] with 0 <= low <= value <= high")
-    limits = tuple(map(float, span)) if span is not None else None
+    limits = (float(span[0]), float(span[1])) if span is not None else None
     return Constant(float(value), unit, entry["source"], entry["status"], limits)
 
 

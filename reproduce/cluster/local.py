@@ -12,7 +12,7 @@ from reproduce.cluster.machine import Cluster
 from reproduce.cluster.step import Work, as_slow_as, step
 from reproduce.errors import LogError
 from reproduce.results import pingpong, steptimes
-from reproduce.results.steptimes import COMPUTE, Network, Variant
+from reproduce.results.steptimes import COMPUTE, Variant
 
 CLUSTER, FULL = "local", "fp32"
 TOLERANCE = 20.0  # percent
@@ -35,11 +35,11 @@ class Prediction:
         return 100 * (self.modelled / self.measured - 1)
 
 
-def machine(network: Network, link: pingpong.Link, about: dict) -> Cluster:
+def machine(seconds: float, link: pingpong.Link, about: dict) -> Cluster:
     """This machine at a rate: the link's constants, and the slowdown at which a step without exchange takes as long."""
     values = {"network.adapter_bandwidth": link.bandwidth, "network.ring_latency": link.latency}
     cluster, job = files.load(CLUSTER).with_values(values), work(about, "single", True)
-    return as_slow_as(network.timing(COMPUTE).median, job, cluster)
+    return as_slow_as(seconds, job, cluster)
 
 
 def work(about: dict, rule: str, overlap: bool) -> Work:
@@ -49,15 +49,17 @@ def work(about: dict, rule: str, overlap: bool) -> Work:
 def predictions(results: Path) -> list[Prediction]:
     """Every variant that the model knows, at every rate. Raises `LogError` if a measurement is missing."""
     result, links = steptimes.read(results), pingpong.read(results)
-    for found, command, name in ((result, steptimes.COMMAND, steptimes.FILE), (links, pingpong.COMMAND, pingpong.FILE)):
-        if found is None:
-            raise LogError(f"{results}: nothing measured: run '{command} --out {Path(results) / name}'")
+    if result is None:
+        raise _missing(results, steptimes.COMMAND, steptimes.FILE)
+    if links is None:
+        raise _missing(results, pingpong.COMMAND, pingpong.FILE)
     by_rate = {link.mbit: link for link in links}
     found = []
     for network in result.networks:
-        if network.mbit not in by_rate or network.timing(COMPUTE) is None:
+        alone = network.timing(COMPUTE)
+        if network.mbit not in by_rate or alone is None:
             raise LogError(f"{results}: no ping-pong or no step without exchange at {network.rate}: measure both again")
-        here = machine(network, by_rate[network.mbit], result.about)
+        here = machine(alone.median, by_rate[network.mbit], result.about)
         for timing in network.timings:
             if timing.variant.rule in ("none", "ddp") or timing.variant.wire != FULL:
                 continue
@@ -65,6 +67,10 @@ def predictions(results: Path) -> list[Prediction]:
             sums = timing.groups, len(one.sums)
             found.append(Prediction(network.rate, timing.variant, timing.median, one.total, sums))
     return found
+
+
+def _missing(results: Path, command: str, name: str) -> LogError:
+    return LogError(f"{results}: nothing measured: run '{command} --out {Path(results) / name}'")
 
 
 def rows(found: list[Prediction]) -> list[list[str]]:

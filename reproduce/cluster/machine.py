@@ -7,6 +7,7 @@ model's uncertainty follows. Imports nothing outside the standard library.
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 STATUSES = {
     "datasheet": "the maker's data sheet or manual",
@@ -82,7 +83,7 @@ class Software:
     refill: float = unit("count")  # steps lost per evaluation: the input pipelines drain and fill again
 
 
-SECTIONS = {"gpu": Gpu, "node": Node, "network": Network, "software": Software}
+SECTIONS: dict[str, type[Any]] = {"gpu": Gpu, "node": Node, "network": Network, "software": Software}
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,10 @@ class Cluster:
         """Of the framework on many nodes; 0 where neither the file nor the stack says."""
         release = self.stack.rpartition(" ")[2]
         return self.about.year or (2000 + int(release.split(".")[0]) if "." in release else 0)
+
+    def span(self, name: str) -> tuple[float, float]:
+        """Where an assumed constant may lie; of another, where it is."""
+        return self.constants[name].range or (self.get(name), self.get(name))
 
     @property
     def assumed(self) -> tuple[str, ...]:

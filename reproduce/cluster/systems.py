@@ -17,6 +17,7 @@ import hashlib
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from reproduce.cluster.run import TRAIN_IMAGES
 from reproduce.cluster.step import Work
@@ -103,7 +104,8 @@ def _system(row: dict[str, str], batches: dict[tuple[str, str], int]) -> System:
     count = {key: int(row[key] or 0) for key in ("year", "nodes", "gpus_per_node", "adapters", "adapter_gbit")}
     batch = int(row["local_batch"] or 0)
     batch = batch or batches[row["round"], row["folder"]] // (count["nodes"] * count["gpus_per_node"])
-    return System(**row | count | {"local_batch": batch, "overlap": row["overlap"] == "yes"})
+    fields: dict[str, Any] = row | count | {"local_batch": batch, "overlap": row["overlap"] == "yes"}
+    return System(**fields)
 
 
 def split(rows: tuple[System, ...], seed: int = SEED) -> dict[tuple[str, str], str]:

@@ -26,7 +26,7 @@ def draws(cluster: Cluster, count: int = DRAWS) -> tuple[Cluster, ...]:
     What is assumed is the median: half of the draws lie below it, half above, evenly on either side.
     """
     random = np.random.default_rng(SEED)
-    assumed = [(name, cluster.get(name), *cluster.constants[name].range) for name in cluster.assumed]
+    assumed = [(name, cluster.get(name), *cluster.span(name)) for name in cluster.assumed]
 
     def one() -> dict[str, float]:
         return {name: float(np.interp(random.uniform(), [0, 0.5, 1], [low, value, high]))
@@ -44,7 +44,7 @@ class Spread:
     high: float
 
 
-def spread(values: Sequence[float]) -> Spread:
+def spread(values: Sequence[float] | np.ndarray) -> Spread:
     """Of an answer by draw: point and band come from the same ones."""
     low, median, high = np.percentile(values, [LOW, 50, HIGH])
     return Spread(float(low), float(median), float(high))
@@ -105,7 +105,7 @@ def sensitivities(answer: Callable[[Cluster], float], cluster: Cluster) -> list[
         def at(changed: float, name: str = name) -> float:
             return 100 * (answer(recalibrated(cluster, {name: changed})) / base - 1)
 
-        low, high = constant.range
-        found.append(Sensitivity(name, value, constant.unit, constant.range, at((1 - SHARE) * value),
+        low, high = cluster.span(name)
+        found.append(Sensitivity(name, value, constant.unit, (low, high), at((1 - SHARE) * value),
                                  at((1 + SHARE) * value), at(low), at(high)))  # fmt: skip
     return sorted(found, key=lambda one: -max(abs(one.at_low), abs(one.at_high), abs(one.less), abs(one.more)))
