@@ -2,10 +2,11 @@
 
 from dataclasses import asdict, dataclass
 
+from reproduce import presets
 from reproduce.engine.optim import BACKENDS
 from reproduce.errors import ConfigError
 
-BATCH_NORMS = ("split", "vectorised")
+BATCH_NORMS = presets.CHOICES["batch-norm"]
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Execution:
     lars: str = "auto"
     batch_norm: str = "split"
     cuda_graph: bool = False
+    preset: str = "none"  # the name it goes by, for the log
 
     def __post_init__(self):
         if self.lars not in BACKENDS:
@@ -30,3 +32,16 @@ class Execution:
     def facts(self) -> dict:
         """For the log."""
         return asdict(self)
+
+
+def chosen(text: str | None, device: str, workers_per_process: int, changes: dict[str, str]) -> tuple[Execution, str]:
+    """What ``--execution`` stands for on a device, and the data back-end; `changes` are options given by themselves.
+
+    Raises `ConfigError` for what cannot be, or not there.
+    """
+    wanted = presets.parse(text)
+    name, choices = presets.resolve(presets.Wanted(wanted.name, wanted.changes | changes), device, workers_per_process)
+    if choices["cuda-graph"] == "on" and device != "cuda":
+        raise ConfigError("--cuda-graph: needs a GPU: leave it out with --device cpu")
+    made = Execution(choices["lars"], choices["batch-norm"], choices["cuda-graph"] == "on", name)
+    return made, choices["data"]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from reproduce import environ
+from reproduce import environ, presets
 from reproduce.engine.checkpoint import Checkpoints, unpack
 from reproduce.engine.data.loader import Loader, open_loader
 from reproduce.engine.device import pick_device
@@ -24,10 +24,9 @@ from reproduce.engine.dist.comm import Comm
 from reproduce.engine.dist.ending import as_one_of_many
 from reproduce.engine.dist.wishes import Wishes
 from reproduce.engine.environment import compute_precision, describe
-from reproduce.engine.execution import BATCH_NORMS, Execution
+from reproduce.engine.execution import Execution, chosen
 from reproduce.engine.header import hyper_parameters, submission
 from reproduce.engine.model import weights_sha256
-from reproduce.engine.optim import BACKENDS
 from reproduce.engine.progress import Tick
 from reproduce.engine.record import Record, Snapshot
 from reproduce.engine.trainer import Trainer
@@ -159,11 +158,11 @@ def main(argv=None) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with train/ and val/; unused for synthetic")
     parser.add_argument("--out", type=Path, default=Path("results/quick"), help="results folder")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--backend", choices=("auto", "dali", "torchvision"), default="auto", help="data back-end")
-    parser.add_argument("--lars", choices=BACKENDS, default="auto", help="back-end of the optimizer (default: native "
-        "on a CPU with a C compiler, else foreach)")  # fmt: skip
-    parser.add_argument("--batch-norm", choices=BATCH_NORMS, default="split", help="the workers of a pass one after "
-        "the other (default), or all at once by compiled code")  # fmt: skip
+    parser.add_argument("--execution", metavar="PRESET", help="reference or fast, see `python -m reproduce.presets`; "
+        "with changes: fast,lars=foreach (default: fast on a GPU, else reference)")  # fmt: skip
+    for name in ("lars", "batch-norm"):
+        parser.add_argument(f"--{name}", choices=presets.CHOICES[name], help="this choice of the preset by itself")
+    parser.add_argument("--backend", choices=presets.CHOICES["data"], help="data back-end (default: the preset's)")
     parser.add_argument("--cuda-graph", action="store_true", help="replay a recorded update; needs --lars compiled")
     parser.add_argument("--checkpoint-every", type=float, default=0.0, metavar="SECONDS", help="0 (default): only at "
         "the end, and when SIGTERM or SIGUSR1 asks to stop")  # fmt: skip
@@ -176,18 +175,27 @@ def main(argv=None) -> None:
     as_one_of_many(lambda: run(args))
 
 
+def changes(args: argparse.Namespace) -> dict[str, str]:
+    """The choices of the preset that were given by options of their own."""
+    own = {"lars": args.lars, "batch-norm": args.batch_norm, "data": args.backend}
+    own["cuda-graph"] = "on" if args.cuda_graph else None
+    return {key: value for key, value in own.items() if value is not None}
+
+
 def run(args: argparse.Namespace) -> None:
     """One process of a run, with its sinks; raises `UserError`."""
     if args.keep < 1 or not 0 <= args.checkpoint_every <= LONGEST or not 0 < args.timeout <= LONGEST:
         raise ConfigError(f"--keep must be at least 1, --checkpoint-every from 0 to {LONGEST:,} seconds and --timeout "
                           f"above 0 and at most {LONGEST:,} seconds")  # fmt: skip
     config = configs.load(args.config, args.set)
-    execution = Execution(args.lars, args.batch_norm, args.cuda_graph)
     place = dist_env.adopt()
     if config.communication.allreduce == "two_stage":
         dist_env.check_consecutive(place)
     started = {"launcher": place.launcher, "binding": bind(place.local_rank)}  # rank 0's: its log is the run's
-    comm = Comm(pick_device(args.device), config.communication.allreduce, args.timeout)
+    device = pick_device(args.device)
+    workers = config.batch.workers // place.world_size
+    execution, backend = chosen(args.execution, device.type, workers, changes(args))
+    comm = Comm(device, config.communication.allreduce, args.timeout)
     if comm.device.type == "cpu":
         torch.set_num_threads(environ.omp_threads() or 1)
         torch.set_flush_denormal(True)  # momenta of silent channels decay into denormals, 50x slower on CPUs
@@ -203,7 +211,7 @@ def run(args: argparse.Namespace) -> None:
             resume = unpack(found) if found else None
             if record:
                 record.open(resume)
-            for event in train(config, args.seed, args.data, comm, args.backend, wishes, resume, execution, started):
+            for event in train(config, args.seed, args.data, comm, backend, wishes, resume, execution, started):
                 if record:
                     record(event)
         finally:

@@ -14,6 +14,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from reproduce import files
@@ -28,13 +29,17 @@ from reproduce.results.measured import Measurement
 MACHINE = ("hardware", "revision")  # what a benchmark's file must say
 
 
-def publish(tier: str, results: Path, figures: Path, document: Path, dry_run: bool = False) -> list[str]:
+def publish(
+    tier: str, results: Path, figures: Path, document: Path, dry_run: bool = False, only: Sequence[str] = ()
+) -> list[str]:
     """What changed, or would change, as lines; empty if nothing did.
 
+    `only`: names of artefacts; nothing else needs to be there, and other renderings are renewed where there are any.
     `figures` holds measured/TIER and modelled/. Raises `UserError`, before anything is written, if the results must
     not be published, with the reasons one below the other.
     """
-    found = runs.collect(results, tier, ARTEFACTS)
+    pieces = [piece for piece in ARTEFACTS if piece.name in only or not only]
+    found = runs.collect(results, tier, pieces)
     objections = [line for m in found for line in objections_to(m, tier, figures / "measured" / tier)]
     objections += [line for path in benchmarks(tier, results) for line in objections_to_benchmark(path)]
     if objections:
@@ -45,7 +50,9 @@ def publish(tier: str, results: Path, figures: Path, document: Path, dry_run: bo
             target = staged / tier / path.relative_to(results)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
-        draw(tier, staged / tier, Path(beside) / "modelled", figures / "modelled")
+        old = figures / "measured" / tier
+        pieces += [piece for piece in ARTEFACTS if piece not in pieces and any(old.glob(f"{piece.name}.*"))]
+        draw(tier, staged / tier, Path(beside) / "modelled", figures / "modelled", pieces)
         output.write(staged, published.NAME, published.listing(staged))
         text = claims.renew(files.read_text(document), staged)  # before anything moves: it may be refused
         return move(Path(beside), figures, dry_run) + write(document, text, dry_run)
@@ -111,13 +118,13 @@ def objections_to_benchmark(path: Path) -> list[str]:
 # ---- renderings -----------------------------------------------------------------------------------------------------
 
 
-def draw(tier: str, staged: Path, modelled: Path, published: Path) -> None:
-    """Draw the tier's artefacts from the logs in `staged`: into it, and what needs none into `modelled`.
+def draw(tier: str, staged: Path, modelled: Path, published: Path, pieces: Sequence[Artefact]) -> None:
+    """Draw those of `pieces` that are of the tier from the logs in `staged`: into it, what needs none into `modelled`.
 
     Of the latter, those published stay where the new ones add nothing: they are tier quick's, but for a figure that
     has measurements in it.
     """
-    for piece in ARTEFACTS:
+    for piece in pieces:
         if tier not in piece.runs:
             continue
         out = staged if piece.measured else modelled
@@ -173,11 +180,13 @@ def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m reproduce.report.publish", description=__doc__.splitlines()[0])
     parser.add_argument("--tier", choices=TIERS, required=True)
     parser.add_argument("--results", type=Path, help="folder that holds logs/ (default: results/TIER)")
+    parser.add_argument("--only", action="append", choices=[a.name for a in ARTEFACTS], metavar="NAME", help="this "
+        "artefact and its runs only; may be repeated")  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help="say what would change; change nothing")
     args = parser.parse_args(argv)
     results, figures = args.results or output.ROOT / "results" / args.tier, FIGURES
     try:
-        lines = publish(args.tier, results, figures, DOCUMENT, args.dry_run)
+        lines = publish(args.tier, results, figures, DOCUMENT, args.dry_run, args.only or ())
     except OSError as error:
         raise UserError(f"{figures}: cannot publish: {error}: make it writable and run the command again") from None
     if args.dry_run and lines:

@@ -13,7 +13,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from reproduce import gpus
+from reproduce import gpus, revision
 from reproduce.artefact import TIERS, Artefact
 from reproduce.errors import EXIT_PREEMPTED, UserError, command
 from reproduce.launchers import SCHEDULERS, site
@@ -125,6 +125,7 @@ def execute(plan: Plan, args: argparse.Namespace) -> int:
                 failed.append(failure(name, argv, env))
         if args.publish and not failed:
             argv = [python, "-m", "reproduce.report.publish", "--tier", plan.tier, "--results", launch.short(plan.out)]
+            argv += [word for name in args.only or () for word in ("--only", name)]
             failed += [failure("publish", argv, {})] if foreground.run(argv, {})[0] else []
     rows = [("artefact", "state", f"files in {launch.short(plan.out)}")]
     for a in plan.artefacts:
@@ -170,6 +171,7 @@ def context_of(plan: Plan, args: argparse.Namespace, nodes: site.Site, python: s
     again += [word for name in args.only or () for word in ("--only", name)]
     again += ["--with-optional"] if args.with_optional else []
     again += ["--device", args.device] if args.device else []
+    again += ["--execution", args.execution] if args.execution else []
     preflight = plan.tier != "quick" if args.preflight is None else args.preflight
     return script.Context(
         args.launcher, nodes, args.account or "", plan.out, plan.data, python, plan.tier, tuple(again), preflight
@@ -209,7 +211,8 @@ def main(argv, artefacts: Sequence[Artefact], prog: str = PROG) -> int:
         show([Plan(t, artefacts, **options) for t in ((tier,) if args.tier or args.out else TIERS)])
         return 0
     start, ranks = start_of(args, tier)
-    plan = Plan(tier, artefacts, **options, processes=ranks, start=start, device=device_of(args, tier, start))
+    plan = Plan(tier, artefacts, **options, processes=ranks, start=start, device=device_of(args, tier, start),
+                execution=args.execution)  # fmt: skip
     if start and not args.processes and not args.nodes and tier == "paper":
         plan.processes = max((job.config.batch.workers for job in plan.jobs), default=1)
     if start and args.nodes and not args.draw:
@@ -219,6 +222,15 @@ def main(argv, artefacts: Sequence[Artefact], prog: str = PROG) -> int:
     except Stopped as stopped:
         print(f"stopped by {stopped}: run the same command again to do what is still missing", file=sys.stderr)
         return 128 + stopped.signum
+
+
+def check_revision() -> None:
+    """Raise `UserError` unless logs made now could be published: better now than after days of training."""
+    found = revision.revision(ROOT)
+    if found is None or found.endswith("-dirty"):
+        what = f"has changes that are not committed ({found})" if found else "is no git checkout"
+        raise UserError(f"--publish: {ROOT} {what}, and logs of an unknown source tree are not published: commit "
+                        "first, or leave --publish out")  # fmt: skip
 
 
 def check_devices(plan: Plan, args: argparse.Namespace) -> None:
@@ -251,6 +263,8 @@ def do(plan: Plan, args: argparse.Namespace) -> int:
         return 0
     if plan.tier != "quick" and not args.draw:
         check_imagenet(plan.data)
+    if args.publish and not args.draw and plan.todo:
+        check_revision()
     if not args.draw:
         check_devices(plan, args)
     check_output(plan.out)

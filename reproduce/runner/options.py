@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from reproduce import presets
 from reproduce.artefact import TIERS, Artefact, named
 from reproduce.cluster import files
 from reproduce.errors import UserError
@@ -50,6 +51,8 @@ def parser(prog: str) -> Parser:
         "with --launcher, the nodes' ranks); fewer where N does not divide a config's workers")  # fmt: skip
     add("--device", choices=("cpu", "cuda"), help="cuda: a GPU for every process (default, but for tier quick "
         "on a machine without GPUs). cpu: none is used, whatever there is")  # fmt: skip
+    add("--execution", metavar="PRESET", help="reference or fast, see `python -m reproduce.presets`; with changes: "
+        "fast,lars=foreach (default: fast on a GPU, else reference)")  # fmt: skip
     add("--with-optional", action="store_true", help="also the runs an artefact shows only if they are there")
     on_cluster = made.add_argument_group("on a cluster")
     add = on_cluster.add_argument
@@ -92,6 +95,7 @@ def parse(argv, artefacts: Sequence[Artefact], prog: str = PROG) -> argparse.Nam
             raise UserError(f"--{option} {value}: must be at least 1")
         if value is not None and value > MOST:
             raise UserError(f"--{option} {value}: must be at most {MOST:,}")
+    presets.parse(args.execution)
     _check_launcher(args, artefacts)
     return args
 

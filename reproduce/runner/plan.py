@@ -97,11 +97,12 @@ class Plan:
     def __init__(
         self, tier: str, artefacts: Sequence[Artefact], only: Sequence[str] | None = None, data: Path | None = None,
         out: Path | None = None, seeds: int = 1, processes: int | None = None, with_optional: bool = False,
-        start: Start | None = None, device: str | None = None,
+        start: Start | None = None, device: str | None = None, execution: str | None = None,
     ):  # fmt: skip
         self.tier, self.seeds, self.with_optional = tier, seeds, with_optional
         self.artefacts = [a for a in artefacts if tier in a.runs and (not only or a.name in only)]
         self.out = (out or ROOT / "results" / tier).absolute()
+        self.execution = execution
         self.device = device or launch.default_device(tier)
         self.processes, self.start = processes or launch.default_processes(self.device), start
         self.data_option = data.absolute() if data else None
@@ -147,7 +148,8 @@ class Plan:
         path = CONFIGS / f"{job.name}.toml"
         every = launch.CHECKPOINT_SECONDS[self.tier]
         data = self.folder_of(job.config.data.dataset)
-        return launch.train_command(path, job.seed, self.out, data, processes, python, every, self.start, self.device)
+        return launch.train_command(path, job.seed, self.out, data, processes, python, every, self.start, self.device,
+                                    self.execution)  # fmt: skip
 
     def report_command(self, artefact: Artefact, python: str):
         return [python, artefact.script, "--tier", self.tier, "--results", launch.short(self.out)], {}

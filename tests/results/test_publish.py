@@ -125,6 +125,14 @@ def test_nothing_else_is_copied_and_nothing_deleted(place):
     assert names == logs | drawn | {"measured/SHA256SUMS", "measured/quick/tuning.csv"} and kept.read_text() == "kept"
 
 
+def test_one_artefact_is_published_without_the_runs_of_the_others(place, monkeypatch):
+    monkeypatch.setattr(publish, "ARTEFACTS", (artefact("table1"), artefact("figure3")))
+    place.refused("logs/panel_lars_b800_w20: no log")
+    lines = publish.publish("quick", place.results, place.figures, place.document, only=["table1"])
+    assert any("table1.md" in line for line in lines) and not any("figure3" in line for line in lines)
+    assert published(place, HEADLINE, 1).exists()
+
+
 @pytest.mark.parametrize(("revision", "reason"), [
     (None, "does not say of which revision it is"), (f"{REVISION}-dirty", "of a changed source tree"),
 ])  # fmt: skip

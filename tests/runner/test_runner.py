@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from reproduce import events, gpus, run_all
+from reproduce import events, gpus, revision, run_all
 from reproduce.artefacts import ARTEFACTS
 from reproduce.runner import launch, plan
 from reproduce.runner import main as runner
@@ -33,7 +33,7 @@ def stubbed(monkeypatch):
     class Stubbed:
         calls, fail, slow, interruptions = [], "", "", {}
 
-    def train_command(path, seed, out, data, processes, python, checkpoint_seconds, start, device):
+    def train_command(path, seed, out, data, processes, python, checkpoint_seconds, start, device, execution):
         name = str(path.relative_to(CONFIGS).with_suffix(""))
         Stubbed.calls.append(f"{name} {seed}")
         interruptions = Stubbed.interruptions.get(name, "")
@@ -245,6 +245,31 @@ def test_gpus_that_pytorch_cannot_use_end_the_call_before_any_run(machine, tmp_p
     machine(count=2)
     monkeypatch.setattr(runner, "SETUP", ["bash", "-c", "echo false"])  # a Python that fails, whatever it is asked
     assert call(tmp_path, "--tier", "node") == 1 and stubbed.calls == []
+
+
+@pytest.mark.parametrize("found", ["0123456789ab-dirty", None])
+def test_what_could_not_be_published_is_not_trained_for_it(found, tmp_path, stubbed, monkeypatch, capsys):
+    monkeypatch.setattr(revision, "revision", lambda _: found)
+    assert run_all.main(["--only", "table1", "--out", str(tmp_path), "--publish"]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "commit first, or leave --publish out" in err and stubbed.calls == []
+
+
+def test_the_named_artefacts_alone_are_published(tmp_path, stubbed, monkeypatch):
+    monkeypatch.setattr(revision, "revision", lambda _: "0123456789ab")
+    run, commands = launch.Foreground.run, []
+    monkeypatch.setattr(launch.Foreground, "run", lambda self, argv, env, capture=False: (
+        (commands.append(argv), (0, ""))[1] if "reproduce.report.publish" in argv else run(self, argv, env, capture)))
+    assert run_all.main(["--only", "table1", "--out", str(tmp_path), "--publish"]) == 0
+    assert [argv[-2:] for argv in commands] == [["--only", "table1"]]
+
+
+@pytest.mark.parametrize("launcher", [[], ["--launcher", "torchrun"], ["--launcher", "openmpi"]])
+def test_the_preset_reaches_the_engine(launcher, tmp_path, capsys):
+    given = ["--only", "table1", "--out", str(tmp_path), "--execution", "fast,lars=foreach", "--dry-run", *launcher]
+    assert run_all.main(given) == 0
+    trains = [line for line in capsys.readouterr().out.splitlines() if "--seed" in line]
+    assert len(trains) == 2 and all("--execution fast,lars=foreach" in line for line in trains)
 
 
 # ---- doing --------------------------------------------------------------------------------------------------------
