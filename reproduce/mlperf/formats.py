@@ -2,23 +2,33 @@
 
 - v0.5: ``:::MLPv0.5.0 resnet 1541725927.742 (file.py:49) key: value``, the value JSON, a bare word or absent
 - v0.6: ``:::MLL 1560722749.842 key: {"value": ..., "metadata": {...}}``
-- v0.7 and later: ``:::MLLOG {"time_ms": 1593186581829, "key": ..., "value": ..., "metadata": {...}}``
+- v0.6, one submitter: ``MLPerf: resnet [2019-05-22 05:42:46], key: {"value": 75.98%, "metadata": {...}}``
+- v0.7 and later: ``:::MLLOG {"time_ms": 1593186581829, "key": ..., "value": ..., "metadata": {...}}``; one submitter of
+  v0.7 has ``time_s``, and in some logs of workers the metadata, or the whole, is a dict as Python prints it
 
 Sources: mlcommons/training_policies (compliance logging of each round) and the public logs themselves. This reader is
 lenient, for what others wrote; `reproduce/events.py` is the strict one for our own logs.
 """
 
+import ast
 import json
 import re
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
-MARKER = re.compile(r":::(MLPv[0-9.]+|MLLOG|MLL)(?=[ \t])")
+from reproduce.logged import LATEST
+
+MARKER = re.compile(r":::(MLPv[0-9.]+|MLLOG|MLL)(?=[ \t])|(MLPerf):(?=[ \t]+\w+[ \t]+\[)")
+DATED = re.compile(r"\s+(\w+)\s+\[([^\]]{1,40})\],?\s*(\w+):\s*(?=\{)")
+TOKEN = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|\b(null|true|false|NaN|Infinity)\b|([\d.]+)%|([{}])""")
+WORDS = {"null": "None", "true": "True", "false": "False", "NaN": "None", "Infinity": "None"}
 COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 RANK = re.compile(r"^\s*(?:\[?\d+\]?:\s?)")  # what srun -l and mpirun put before each line
 V05 = re.compile(r"\s+(\S+)\s+(\d+(?:\.\d+)?)\s+\((.*?):(\d+)\)\s+(\w+)[ \t]*(:?)[ \t]*")
 V06 = re.compile(r"\s+(\d+(?:\.\d+)?)\s+(\w+):\s*(?=\{)")
 WORD = re.compile(r"[\w.+\-/]+")
 WAITS = 3  # lines; the rest of a record that another process cut into comes at once or not at all
+OPEN = 8  # records that wait at once; more are no log, and each is tried with every line
 DECODER = json.JSONDecoder()
 
 
@@ -26,7 +36,7 @@ DECODER = json.JSONDecoder()
 class Record:
     """One event. `at` is in seconds since 1970, 0 where the log has no time."""
 
-    style: str  # "MLPv0.5.0" | "MLL" | "MLLOG"
+    style: str  # "MLPv0.5.0" | "MLL" | "MLPerf" | "MLLOG"
     at: float
     key: str
     value: object = None
@@ -80,6 +90,9 @@ class _Reader:
         record, end = parse(piece, cut)
         if record is None:
             self.open.append([piece, 0])
+            if len(self.open) > OPEN:
+                self.not_understood += 1
+                del self.open[0]
             return
         self.records.append(record)
         if piece[end:].strip():
@@ -111,28 +124,69 @@ def parse(piece: str, cut: bool = False) -> tuple[Record | None, int]:
     is only taken for whole if it is one that never has a value.
     """
     marker = MARKER.match(piece)
-    style, end = marker.group(1), marker.end()
+    style, end = marker.group(1) or marker.group(2), marker.end()
     try:
-        if style == "MLLOG":
-            return _json_record(piece, end)
-        if style == "MLL":
-            return _v06_record(piece, end)
-        return _v05_record(piece, end, style, cut)
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        record, stop = READERS.get(style, _v05_record)(piece, end, style, cut)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None, 0
+    return (record, stop) if record is not None and 0 <= record.at < LATEST / 1000 else (None, 0)
 
 
-def _json_record(piece: str, end: int) -> tuple[Record | None, int]:
-    line, stop = DECODER.raw_decode(piece, piece.index("{", end))
-    return Record("MLLOG", float(line["time_ms"]) / 1000, str(line["key"]), line.get("value"), _dict(line)), stop
+def _json_record(piece: str, end: int, style: str, cut: bool) -> tuple[Record | None, int]:
+    line, stop = _table(piece, piece.index("{", end))
+    at = float(line["time_ms"]) / 1000 if "time_ms" in line else float(line["time_s"])
+    return Record(style, at, str(line["key"]), line.get("value"), _dict(line)), stop
 
 
-def _v06_record(piece: str, end: int) -> tuple[Record | None, int]:
+def _v06_record(piece: str, end: int, style: str, cut: bool) -> tuple[Record | None, int]:
     head = V06.match(piece, end)
     if head is None:
         return None, 0
-    body, stop = DECODER.raw_decode(piece, head.end())
-    return Record("MLL", float(head.group(1)), head.group(2), body["value"], _dict(body)), stop
+    body, stop = _table(piece, head.end())
+    return Record(style, float(head.group(1)), head.group(2), body["value"], _dict(body)), stop
+
+
+def _dated_record(piece: str, end: int, style: str, cut: bool) -> tuple[Record | None, int]:
+    head = DATED.match(piece, end)
+    if head is None:
+        return None, 0
+    body, stop = _table(piece, head.end())
+    return Record(style, _clock(head[2]), head[3], body.get("value"), _dict(body), head[1]), stop
+
+
+def _clock(text: str) -> float:
+    """Seconds since 1970 of a date and time; of which zone the log does not say, and only differences count."""
+    moment = datetime.fromisoformat(text.strip().replace("/", "-").replace(",", "."))
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _table(text: str, at: int) -> tuple[dict, int]:
+    """The table that begins at `at`, and where it ends: of JSON, or else as Python prints one. Raises `ValueError`."""
+    try:
+        return DECODER.raw_decode(text, at)
+    except ValueError:
+        if "'" not in text and "%" not in text and "None" not in text:
+            raise
+        return _python_table(text, at)
+
+
+def _python_table(text: str, at: int) -> tuple[dict, int]:
+    """Of Python's or JSON's words, with quotes of either kind; a percentage is a fraction of 1."""
+    parts, done, depth = [], at, 0
+    for token in TOKEN.finditer(text, at):
+        quoted, word, percent, brace = token.groups()
+        depth += {"{": 1, "}": -1}.get(brace, 0)
+        new = quoted or brace or (WORDS[word] if word else repr(float(percent) / 100))
+        parts += [text[done : token.start()], new]
+        done = token.end()
+        if brace and depth <= 0:
+            break
+    if depth or done == at:
+        raise ValueError("a table without an end")
+    try:
+        return ast.literal_eval("".join(parts)), done
+    except (SyntaxError, MemoryError) as error:
+        raise ValueError(str(error)) from None
 
 
 NO_VALUE = ("run_start", "run_stop", "run_final", "eval_start", "eval_stop", "train_loop")
@@ -164,6 +218,9 @@ def _v05_value(piece: str, at: int) -> tuple[object, int]:
         if word is None:
             raise
         return word.group(), word.end()
+
+
+READERS = {"MLLOG": _json_record, "MLL": _v06_record, "MLPerf": _dated_record}
 
 
 def _dict(line: dict) -> dict:

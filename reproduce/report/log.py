@@ -11,9 +11,11 @@ import json
 import sys
 from pathlib import Path
 
+from reproduce import files
 from reproduce.errors import EXIT_USER_ERROR, LogError, command, say
+from reproduce.logged import shown
 from reproduce.mlperf import table
-from reproduce.mlperf.summary import NOT_LOGGED, PublicLog, read
+from reproduce.mlperf.summary import NOT_LOGGED, PublicLog, is_resnet, read
 from reproduce.mlperf.table import TableRun
 from reproduce.results.output import DATA_SETS
 
@@ -34,7 +36,8 @@ def main(argv=None):
             unread += 1
     known = table.runs() if logs else []
     if given.json:
-        print(json.dumps([facts(log, table.same(log, known)) for log in logs], indent=2, ensure_ascii=False))
+        found = [facts(log, table.same(log, known)) for log in logs]
+        print(json.dumps(files.finite(found), indent=2, allow_nan=False))
     else:
         print("\n\n".join(text(log, table.same(log, known)) for log in logs))
     if given.draw and logs:
@@ -71,7 +74,7 @@ def text(log: PublicLog, same: list[TableRun]) -> str:
     rows |= {
         "evaluations": epochs(log),
         "run time": NOT_LOGGED if log.run_seconds is None else f"{log.run_seconds:,.3f} s",
-        "final top-1": NOT_LOGGED if log.top1 is None else f"{100 * log.top1:.3f} %",
+        "final top-1": final(log),
         "status": log.status or NOT_LOGGED,
         "target": reached(log),
         "lines": f"{log.records:,} events, {log.not_understood:,} not understood, {log.other_lines:,} of other text",
@@ -79,7 +82,13 @@ def text(log: PublicLog, same: list[TableRun]) -> str:
     }
     width = max(map(len, rows)) + 1
     lines = [str(log.path), *(f"  {name + ':':{width}} {value}" for name, value in rows.items())]
-    return "\n".join([*lines, *(f"  note: {note}" for note in log.notes)])
+    return "\n".join(map(shown, [*lines, *(f"  note: {note}" for note in log.notes)]))
+
+
+def final(log: PublicLog) -> str:
+    if log.benchmark and not is_resnet(log.benchmark):
+        return f"none: the benchmark is {log.benchmark}"
+    return NOT_LOGGED if log.top1 is None else f"{100 * log.top1:.3f} %"
 
 
 def several(values: list) -> str:

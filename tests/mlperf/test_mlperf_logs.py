@@ -1,12 +1,17 @@
 """The reader of public MLPerf logs: every known run in every format, damaged as real logs are, and real logs."""
 
+import bz2
+import gzip
 import json
+import lzma
 import random
 import re
+import zipfile
 from pathlib import Path
 
 import pytest
 
+from reproduce.errors import LogError
 from reproduce.mlperf import formats, summary, table
 from reproduce.report import log as command
 from tests.helpers import LOGS, ROOT
@@ -193,11 +198,121 @@ def test_an_evaluation_that_several_processes_log_is_one_at_the_time_of_the_firs
     assert [(one.top1, one.seconds) for one in log.evaluations] == [(0.7, 51)] and "1 epochs" in log.notes[0]
 
 
-def test_of_two_runs_in_a_file_the_last_counts():
+def test_of_two_runs_in_a_file_the_last_complete_one_counts():
     second = (line("MLLOG", 300, "run_start"), epoch(350, 4, 0.3), line("MLLOG", 420, "run_stop", status="aborted"))
     log = of(NAMED, BEGIN, epoch(150, 4, 0.7), epoch(190, 8, 0.76), DONE, *second)
-    assert (log.top1, log.run_seconds, log.status) == (0.3, 120, "aborted")
-    assert log.notes == ("holds 2 runs: this is the last",)
+    assert (log.top1, log.run_seconds, log.status) == (0.76, 100, "success")
+    assert log.notes == ("holds 2 runs: run 1 counts, the last complete one "
+                         "(1: 100.0 s, 76.00 %, success; 2: 120.0 s, 30.00 %, aborted)",)  # fmt: skip
+    log = of(NAMED, BEGIN, epoch(150, 4, 0.7), *second)
+    assert (log.top1, log.status) == (0.3, "aborted")
+    assert "run 2 counts: none is complete (1: no time, 70.00" in log.notes[0]
+
+
+def test_nothing_of_one_run_is_told_of_another():
+    def run(at: int, system: str, batch: int, top1: float):
+        head = (("submission_platform", system), ("init_start", None), ("global_batch_size", batch),
+                ("run_start", None))  # fmt: skip
+        written = [line("MLLOG", at + i, key, value) for i, (key, value) in enumerate(head)]
+        return [*written, epoch(at + 50, 4, top1), line("MLLOG", at + 60, "run_stop", status="success")]
+
+    first, second = run(1000, "64 nodes", 20480, 0.7601), run(2000, "96 nodes", 32256, 0.7602)
+    log = of(NAMED, *first, *second)
+    assert (log.system, log.global_batch, log.top1, log.run_seconds) == ("96 nodes", 32256, 0.7602, 57)
+    log = of(NAMED, *first, *second[:-1])  # the second was cut off
+    assert (log.system, log.global_batch, log.top1, log.run_seconds) == ("64 nodes", 20480, 0.7601, 57)
+    log = of(NAMED, *first[:4], *second)  # the first ended before an evaluation
+    assert (log.system, log.global_batch, log.run_seconds) == ("96 nodes", 32256, 57)
+    assert "no time, no accuracy, no run_stop" in log.notes[0]
+
+
+def test_forms_of_single_submitters_are_read():
+    """Seconds for milliseconds; dates in brackets and percentages; tables as Python prints them."""
+    seconds = [re.sub(r'"time_ms": (\d+)', lambda found: f'"time_s": {int(found[1]) / 1000}', one)
+               for one in (NAMED, BEGIN, epoch(190, 8, 0.76), DONE)]  # fmt: skip
+    dated = [f'MLPerf: resnet [2019-05-22 {at}], {key}: {{"value": {value}, "metadata": {{{more}}}}}'
+             for at, key, value, more in (("05:42:46", "run_start", "null", '"file": "a.py"'),
+                 ("05:43:36.500", "eval_accuracy", "75.98000%", '"epoch_num": 8'),
+                 ("05:44:26", "run_stop", "null", '"status": "success"'))]  # fmt: skip
+    python = [re.sub(r'"metadata": (\{.*\})\}$', lambda found: f'"metadata": {json.loads(found[1])!r}}}', one)
+              for one in (NAMED, BEGIN, epoch(190, 8, 0.76), DONE)]  # fmt: skip
+    whole = [":::MLLOG " + repr(json.loads(one.removeprefix(":::MLLOG ")))
+             for one in (NAMED, BEGIN, epoch(190, 8, 0.76), DONE)]  # fmt: skip
+    for written, top1 in ((seconds, 0.76), (dated, 0.7598), (python, 0.76), (whole, 0.76)):
+        log = of(*written)
+        assert (log.top1, log.run_seconds, log.status) == (pytest.approx(top1), 100, "success"), written
+        assert log.benchmark == "resnet" and log.not_understood == 0 and log.evaluations[0].epoch == 8
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress], ids=["gzip", "bzip2", "xz"])
+def test_a_packed_log_is_read(public, tmp_path, capsys, pack):
+    path = tmp_path / "packed"
+    path.write_bytes(pack(public.read_bytes()))
+    assert summary.read(path).top1 == summary.read(public).top1
+    path.write_bytes(path.read_bytes()[:-200])
+    assert command.main([str(path)]) == 2
+    assert f"{path}: not readable: packed with" in capsys.readouterr().err
+
+
+def test_a_zip_archive_of_one_log_is_read_and_one_of_two_named(public, tmp_path):
+    path = tmp_path / "a.zip"
+    for count in (1, 2):
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for number in range(count):
+                archive.write(public, f"result_{number}.txt")
+        if count == 1:
+            assert summary.read(path).top1 == summary.read(public).top1
+    with pytest.raises(LogError, match="a zip archive of 2 files: unpack it"):
+        summary.read(path)
+
+
+def test_a_bomb_is_not_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(summary.files, "LOG", 1 << 20)
+    path = tmp_path / "bomb.gz"
+    path.write_bytes(gzip.compress(b"0" * (8 << 20)))
+    with pytest.raises(LogError, match="more than 1 MB inside"):
+        summary.read(path)
+
+
+def test_a_log_of_another_benchmark_has_no_top1(tmp_path, capsys):
+    path = tmp_path / "bert.txt"
+    written = [line("MLLOG", 90, "submission_benchmark", "bert"), BEGIN, epoch(190, 8, 0.72), DONE]
+    path.write_text("\n".join(written))
+    assert command.main([str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "final top-1: none: the benchmark is bert" in re.sub(" +", " ", out) and "72" not in out
+    assert "note: a log of bert, not of ResNet: its 1 accuracies are no top-1" in out
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "1e999", "9" * 400, '"\\ud800\\u001b[2J"'])
+def test_odd_values_are_no_traceback_and_no_odd_json(tmp_path, capsys, value):
+    path = tmp_path / "odd.txt"
+    path.write_text("\n".join([NAMED, BEGIN, epoch(190, 8, 0.76), DONE, *(
+        f':::MLLOG {{"time_ms": 150000, "key": "{key}", "value": {value}, "metadata": {{"epoch_num": null}}}}'
+        for key in ("lars_epsilon", "global_batch_size", "eval_accuracy", "submission_org"))]))  # fmt: skip
+    assert command.main([str(path)]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+    assert command.main([str(path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(name))
+    assert told[0]["top1"] == 0.76
+
+
+def test_times_that_run_backwards_are_no_run_time():
+    log = of(NAMED, line("MLLOG", 300, "run_start"), epoch(190, 8, 0.76), DONE)
+    assert log.run_seconds is None and "times run backwards: run_stop comes 100.000 s before run_start" in log.notes
+
+
+def test_a_log_of_ours_that_contradicts_itself_is_damaged(tmp_path):
+    ours = next(OURS.glob("headline*/result_1.txt")).read_text()
+    path = tmp_path / "result_1.txt"
+    path.write_text(ours.replace('"correct": 9063', '"correct": 8063'))
+    log = summary.read(path)
+    assert log.status == "damaged" and "contradicts itself: the accuracy of epoch 90 is 0.9063" in log.notes[-1]
+
+
+def test_many_unfinished_records_wait_no_longer_than_a_few():
+    lines = formats.read_lines(':::MLLOG {"time_ms": 1, "value": ' * 20_000 + "\n" + "x\n" * 10)
+    assert (lines.records, lines.not_understood) == ((), 20_000)
 
 
 def test_a_process_that_failed_is_not_outvoted():
