@@ -2,7 +2,7 @@
 
 Every recipe value is written ``key = { value = V, source = S, ref = "where" }`` with S one of `SOURCES`, so that each
 number on a page can be followed to where it came from. Only ``[run]`` (names and titles) holds plain values. A file
-may extend another and state only what differs; ``python -m reproduce.config FILE`` prints the whole, with sources.
+may extend others and state only what differs; ``python -m reproduce.config FILE`` prints the whole, with sources.
 Imports neither torch nor NumPy.
 """
 
@@ -49,10 +49,10 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict:
         raise ConfigError(f"{path}: no such config file" + (f": did you mean {hint[0]}?" if hint else "")) from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: not readable as TOML: {files.why(error)}") from None
-    base = raw.pop("extends", None)
-    if base is not None and not isinstance(base, str):
-        raise ConfigError(f"{path}: extends = {base!r}: must be a file name relative to this file")
-    merged = _read(path.parent / base, (*seen, path.resolve())) if base else {}
+    merged: dict = {}
+    for base in _bases(raw.pop("extends", []), path):
+        for section, inherited in _read(path.parent / base, (*seen, path.resolve())).items():
+            merged.setdefault(section, {}).update(inherited)
     for section, entries in raw.items():
         if section not in SECTIONS:
             raise ConfigError(f"{path}: unknown section [{section}]{_nearest(section, SECTIONS)}")
@@ -63,6 +63,14 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict:
         for key, entry in entries.items():
             merged.setdefault(section, {})[key] = _entry(f"{path}: {section}.{key}", section, key, entry)
     return merged
+
+
+def _bases(extends, path: Path) -> list[str]:
+    """The files that `path` extends: of two that state a value, the later one counts."""
+    bases = [extends] if isinstance(extends, str) else extends
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+        raise ConfigError(f"{path}: extends = {extends!r}: must be a file name relative to this file, or several")
+    return bases
 
 
 def _entry(where: str, section: str, key: str, entry):

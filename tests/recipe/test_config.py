@@ -35,10 +35,15 @@ def test_every_recipe_value_has_a_source(path):
     unsourced = stated - set(config.sources)
     assert unsourced <= {
         "batch.recalibration_updates",  # read by bn_eval = "recalibrated" alone
+        "batch.bn_workers",
         "data.corrupt_images",
+        "model.zero_gamma",
+        "optimizer.nesterov",
         "precision.loss_scale",
         "schedule.decay_milestones",
         "schedule.decay_factor",
+        "schedule.decay_ratios",
+        "schedule.weight_decay_follows_warmup",
         "communication.overlap",
         "communication.initialisation",
     }
