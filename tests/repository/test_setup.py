@@ -65,7 +65,7 @@ class Sandbox:
 
     def run(self, mode: str = "run", **environment: str) -> tuple[int, str, str]:
         process = self.start(mode, **environment)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=120)
         return process.returncode, out.strip(), err
 
     def count(self, call: str) -> int:
@@ -197,7 +197,7 @@ def test_an_environment_without_a_working_python_is_rebuilt(sandbox):
 @need_program("flock", packages="util-linux")
 def test_two_at_once_install_once(sandbox):
     both = [sandbox.start("run") for _ in range(2)]
-    assert [process.communicate(timeout=30)[0].strip() for process in both] == [str(sandbox.python)] * 2
+    assert [process.communicate(timeout=120)[0].strip() for process in both] == [str(sandbox.python)] * 2
     assert sandbox.count("-m pip install") == 1
 
 
