@@ -89,6 +89,23 @@ def test_torchvision_evaluation_is_its_resize_and_centre_crop(tmp_path, image_si
         assert torch.allclose(image.permute(2, 0, 1), F.normalize(expected, data.mean, data.std), atol=1e-6)
 
 
+def test_only_images_of_another_mode_are_copied(tmp_path, monkeypatch):
+    converted, before = [], Image.Image.convert
+
+    def watched(self, mode=None, *args, **kwargs):
+        converted.append((self.mode, mode))
+        return before(self, mode, *args, **kwargs)
+
+    monkeypatch.setattr(Image.Image, "convert", watched)
+    data = make_config(tmp_path, data__image_size=28, data__eval_resize=32).data
+    backend = TorchvisionBackend(data, CPU, threads=1)
+    files = [encode(picture(1, 40, 50, channels), "JPEG") for channels in (3, 1)]
+    converted.clear()
+    assert [image.shape for image in backend.decode(files)] == [(40, 50, 3), (40, 50, 3)]
+    backend.close()
+    assert converted == [("L", "RGB")]
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_exif_orientation_is_ignored(tmp_path, backend):
     """ImageNet's few rotated files are trained on as stored, by both back-ends alike."""

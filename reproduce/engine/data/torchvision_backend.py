@@ -63,8 +63,10 @@ class TorchvisionBackend:
             return None
 
     def _open(self, encoded: bytes) -> Image.Image:
-        with Image.open(io.BytesIO(encoded)) as file:
-            return file.convert(self._mode)
+        """Converted only to another mode: even to the same one it copies all pixels, a tenth of the whole work."""
+        file = Image.open(io.BytesIO(encoded))
+        file.load()
+        return file if file.mode == self._mode else file.convert(self._mode)
 
     def _start(self, job) -> list[Future]:
         parts = (share(len(job.flips), part, self._threads) for part in range(self._threads))
