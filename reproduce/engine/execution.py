@@ -29,6 +29,11 @@ class Execution:
         if self.cuda_graph and self.lars != "compiled":
             raise ConfigError("--cuda-graph: needs --lars compiled: the others keep the learning rate on the host")
 
+    @property
+    def compiles(self) -> bool:
+        """Whether code is generated in the first update."""
+        return self.cuda_graph or self.lars == "compiled" or self.batch_norm == "vectorised"
+
     def facts(self) -> dict:
         """For the log."""
         return asdict(self)

@@ -16,60 +16,82 @@ if TYPE_CHECKING:
 WARM_UP = 3  # updates taken as usual before one is recorded: libraries choose their algorithms in the first ones
 
 
-def record(body: Callable[[], None]) -> Callable[[], None]:
-    """Record what `body` does on the GPU, without doing it; the result does it."""
-    graph = torch.cuda.CUDAGraph()
-    # other threads, NCCL's among them, may go on calling CUDA meanwhile
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        body()
-    return graph.replay
+class Recorder:
+    """Records what a function does on the GPU, without doing it; the result does it. All share one pool of memory,
+    which they may: they are replayed one after the other, and nothing in it is needed after a replay."""
+
+    def __init__(self):
+        self._pool = None
+
+    def __call__(self, body: Callable[[], None]) -> Callable[[], None]:
+        graph = torch.cuda.CUDAGraph()
+        # other threads, NCCL's among them, may go on calling CUDA meanwhile
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+            body()
+        self._pool = self._pool or graph.pool()
+        return graph.replay
+
+
+class Recording:
+    """An update of one shape: how often it was taken and, once recorded, what it reads, how to do it, its outcome."""
+
+    def __init__(self):
+        self.taken = 0
+        self.chunks: list[Chunk] = []
+        self.replay: Callable[[], None] | None = None
+        self.outcome: torch.Tensor | None = None
 
 
 class GraphedUpdate:
     """Takes updates like `Trainer.take_update`; from the fourth of a shape on, by replaying a recorded one.
 
     A recording reads images and labels from where the first ones lay, and learning rate, decay, momentum and wishes
-    from the device's memory. A change of shape, such as a new phase of the local batch, makes a new recording.
+    from the device's memory. Each shape, such as that of a phase of the local batch, has its own.
     """
 
-    def __init__(self, trainer: "Trainer", record: Callable[[Callable[[], None]], Callable[[], None]] = record):
-        self._trainer, self._record = trainer, record
-        self._shape, self._taken = (), 0
-        self._chunks: list[Chunk] = []
-        self._outcome: torch.Tensor | None = None
-        self._replay: Callable[[], None] | None = None
+    def __init__(self, trainer: "Trainer", record: Callable[[Callable[[], None]], Callable[[], None]] | None = None):
+        self._trainer, self._record = trainer, record or Recorder()
+        self.recordings: dict[tuple, Recording] = {}
 
     def __call__(self, chunks: Iterator[Chunk], global_batch: int) -> torch.Tensor:
-        trainer, pieces = self._trainer, []
+        pieces = []
         for chunk in chunks:
             pieces.append(chunk)
             if chunk.last:
                 break
         shape = (global_batch, *((chunk.images.shape, chunk.workers) for chunk in pieces))
-        if shape != self._shape:
-            self._shape, self._taken, self._replay = shape, 0, None
-        self._taken += 1
-        if self._taken <= WARM_UP:
-            return trainer.take_update(pieces, global_batch)
-        update = trainer.update
-        if self._replay is None:
-            self._chunks = [c._replace(images=c.images.clone(), labels=c.labels.clone()) for c in pieces]
-            self._replay = self._record(lambda: self._body(global_batch))
-            trainer.update = update  # recorded, not taken
-        for mine, theirs in zip(self._chunks, pieces, strict=True):
+        recording = self.recordings.setdefault(shape, Recording())
+        recording.taken += 1
+        if recording.taken <= WARM_UP:
+            return self._trainer.take_update(pieces, global_batch)
+        if recording.replay is None:
+            self._make(recording, pieces, global_batch)
+        return self._replay(recording, pieces, global_batch)
+
+    def _make(self, recording: Recording, pieces: list[Chunk], global_batch: int) -> None:
+        update = self._trainer.update
+        recording.chunks = [c._replace(images=c.images.clone(), labels=c.labels.clone()) for c in pieces]
+        recording.replay = self._record(lambda: self._body(recording, global_batch))
+        self._trainer.update = update  # recorded, not taken
+
+    def _replay(self, recording: Recording, pieces: list[Chunk], global_batch: int) -> torch.Tensor:
+        trainer, update = self._trainer, self._trainer.update
+        for mine, theirs in zip(recording.chunks, pieces, strict=True):
             mine.images.copy_(theirs.images)
             mine.labels.copy_(theirs.labels)
         trainer.prepare(global_batch)
-        self._replay()
+        recording.replay()
         trainer.update = update + 1
-        return self._outcome.clone()
+        return recording.outcome.clone()
 
     def release(self) -> None:
-        """Let go of the recording. Before the communicators close: NCCL's wait for graphs that hold collectives."""
-        self._shape, self._taken, self._replay, self._outcome, self._chunks = (), 0, None, None, []
+        """Let go of the recordings. Before the communicators close: NCCL's wait for graphs that hold collectives."""
+        for recording in self.recordings.values():
+            recording.replay = recording.outcome = None
+        self.recordings.clear()
 
-    def _body(self, global_batch: int) -> None:
+    def _body(self, recording: Recording, global_batch: int) -> None:
         with self._trainer.autocast:
-            for chunk in self._chunks:
+            for chunk in recording.chunks:
                 self._trainer.accumulate(chunk)
-        self._outcome = self._trainer.finish(global_batch)
+        recording.outcome = self._trainer.finish(global_batch)

@@ -15,18 +15,20 @@ from pathlib import Path
 import torch
 
 from reproduce import environ, presets
+from reproduce.engine import warmup
 from reproduce.engine.checkpoint import Checkpoints, unpack
+from reproduce.engine.data.chunks import PASS_IMAGES
 from reproduce.engine.data.loader import Loader, open_loader
 from reproduce.engine.device import pick_device
 from reproduce.engine.dist import dist_env
 from reproduce.engine.dist.binding import bind
 from reproduce.engine.dist.comm import Comm
 from reproduce.engine.dist.ending import as_one_of_many
+from reproduce.engine.dist.start import check_equal
 from reproduce.engine.dist.wishes import Wishes
 from reproduce.engine.environment import compute_precision, describe
 from reproduce.engine.execution import Execution, chosen
 from reproduce.engine.header import hyper_parameters, submission
-from reproduce.engine.model import weights_sha256
 from reproduce.engine.progress import Tick
 from reproduce.engine.record import Record, Snapshot
 from reproduce.engine.trainer import Trainer
@@ -41,14 +43,16 @@ LONGEST = 10_000_000  # seconds, four months
 def train(
     config: Config, seed: int, data: Path, comm: Comm, backend: str = "auto", wishes: Wishes | None = None,
     resume: dict | None = None, execution: Execution | None = None, started: dict | None = None,
+    pass_images: int | None = None,
 ) -> Iterator[Event | Tick | Snapshot]:  # fmt: skip
     """Run a config from the first update, or from a snapshot's state, to the last evaluation.
 
     Yields MLPerf events, a tick per update, and a snapshot when `wishes` say so and at the very end. The clock of the
-    run is run_start to run_stop: it includes opening the data and all evaluations, and excludes process start,
-    building the network and its initialisation (init_start to init_stop). What is timed is preceded and followed by a
-    device and process barrier. A `UserError` inside ends the log with status "aborted"; `Preempted` does not end it.
-    `started` says how this process was, for the log.
+    run is run_start to run_stop: it includes reading the data and all evaluations, and excludes process start,
+    building the network, its initialisation and listing the data's files (init_start to init_stop). What is timed is
+    preceded and followed by a device and process barrier. A `UserError` inside ends the log with status "aborted";
+    `Preempted` does not end it. `started` says how this process was, for the log. A pass of the network takes whole
+    workers, of `pass_images` images at most; None: by the memory there is.
     """
     if not resume:
         yield from submission(config, data)
@@ -59,15 +63,19 @@ def train(
         trainer.load_state(resume)
     else:
         yield from hyper_parameters(config, seed, comm)
-    comm.synchronise()
-    if not resume:
-        yield end("init_stop")
-        yield start("run_start")
     try:
-        loader = open_loader(config, data, seed, trainer.workers, comm.rank, comm.world_size, comm.device, backend)
+        size = pass_images or warmup.pass_images(config, comm, precision)
+        if warmup.needs_warm_up(trainer):  # before the loader has threads of its own on the device
+            warmup.warm_up(trainer, size)
+        place = comm.rank, comm.world_size, comm.device
+        loader = open_loader(config, data, seed, trainer.workers, *place, backend, size)
         check_data(loader.identity, resume, comm, data)
+        comm.synchronise()
+        if not resume:
+            yield end("init_stop")
+            yield start("run_start")
         environment = describe(config, comm, precision, loader.backend) | {"data_sha256": loader.identity}
-        environment |= {"startup": trainer.startup, "gradient_groups": trainer.gradients.table()}
+        environment |= {"startup": trainer.startup, "gradient_groups": trainer.gradients.table(), "pass_images": size}
         environment |= {"execution": trainer.execution.facts() | {"lars": trainer.optimizer.name}} | (started or {})
         if resume:
             loader.mark_bad(resume["bad"])
@@ -81,15 +89,16 @@ def train(
                 yield from _evaluation(trainer, loader)
         bad = _bad(trainer, loader)
         loader.close()
+        comm.synchronise()
+        stopped = time.time_ns()  # the clock stops here; what follows is not of the run
+        digest = check_equal(trainer.model, comm)
     except (DataError, TrainingError) as error:
         yield end("run_stop", status="aborted", reason=str(error))
         raise
     except Preempted:  # all processes stop together, and disconnect
         trainer.close()
         raise
-    comm.synchronise()
-    stopped = time.time_ns()  # the clock stops here; hashing the weights and the last checkpoint are not of the run
-    result = {"updates": trainer.update, "weights_sha256": weights_sha256(trainer.model), "skipped": sum(map(len, bad))}
+    result = {"updates": trainer.update, "weights_sha256": digest, "skipped": sum(map(len, bad))}
     yield Event(RESULT, result, at=stopped)
     yield Event("run_stop", None, {"status": "success"}, "INTERVAL_END", at=stopped)
     yield _snapshot(trainer, loader, bad)
@@ -164,6 +173,8 @@ def main(argv=None) -> None:
         parser.add_argument(f"--{name}", choices=presets.CHOICES[name], help="this choice of the preset by itself")
     parser.add_argument("--backend", choices=presets.CHOICES["data"], help="data back-end (default: the preset's)")
     parser.add_argument("--cuda-graph", action="store_true", help="replay a recorded update; needs --lars compiled")
+    parser.add_argument("--pass-images", type=int, metavar="N", help=f"images in one pass of the network, at most "
+        f"(default: up to {PASS_IMAGES}, by the free memory of the GPU)")  # fmt: skip
     parser.add_argument("--checkpoint-every", type=float, default=0.0, metavar="SECONDS", help="0 (default): only at "
         "the end, and when SIGTERM or SIGUSR1 asks to stop")  # fmt: skip
     parser.add_argument("--keep", type=int, default=2, metavar="K", help="checkpoints to keep (default: 2)")
@@ -187,6 +198,8 @@ def run(args: argparse.Namespace) -> None:
     if args.keep < 1 or not 0 <= args.checkpoint_every <= LONGEST or not 0 < args.timeout <= LONGEST:
         raise ConfigError(f"--keep must be at least 1, --checkpoint-every from 0 to {LONGEST:,} seconds and --timeout "
                           f"above 0 and at most {LONGEST:,} seconds")  # fmt: skip
+    if args.pass_images is not None and args.pass_images < 1:
+        raise ConfigError(f"--pass-images {args.pass_images}: must be at least 1")
     config = configs.load(args.config, args.set)
     place = dist_env.adopt()
     if config.communication.allreduce == "two_stage":
@@ -211,7 +224,8 @@ def run(args: argparse.Namespace) -> None:
             resume = unpack(found) if found else None
             if record:
                 record.open(resume)
-            for event in train(config, args.seed, args.data, comm, backend, wishes, resume, execution, started):
+            for event in train(config, args.seed, args.data, comm, backend, wishes, resume, execution, started,
+                               args.pass_images):  # fmt: skip
                 if record:
                     record(event)
         finally:

@@ -67,7 +67,7 @@ class Trainer:
         self.save_due = self.stop_due = False
         self._asked = (False, False)
         self._wishes_here = torch.zeros(CONTROLS, device=comm.device)
-        self._take = GraphedUpdate(self) if execution.cuda_graph else self.take_update
+        self.take = GraphedUpdate(self) if execution.cuda_graph else self.take_update
 
     # ---- an update ------------------------------------------------------------------------------------------------
 
@@ -81,6 +81,11 @@ class Trainer:
                 if chunk.last:
                     break
         return self.finish(global_batch)
+
+    def changing(self) -> list[torch.Tensor]:
+        """What an update changes for the next: weights, momenta and statistics. Gradients are zero between updates."""
+        weights = [p.data for p in self.model.parameters()]
+        return [*weights, *self.optimizer.momenta, self.statistics.running, self.statistics.batch]
 
     def prepare(self, global_batch: int) -> None:
         """What differs from update to update, written to where the device reads it; before the last chunk."""
@@ -131,7 +136,7 @@ class Trainer:
         for done in range(first + 1, updates + 1):
             self.comm.watch.doing(f"update {self.update} of {self.schedule.total}")
             lr = self.schedule.lr(self.update)
-            outcomes.append(self._take(chunks, global_batch))
+            outcomes.append(self.take(chunks, global_batch))
             self.losses.append(outcomes[-1][LOSS])
             if len(outcomes) == check_every or done == updates:
                 self._check(outcomes)
@@ -173,8 +178,8 @@ class Trainer:
 
     def close(self) -> None:
         """End the exchange of gradients and let go of what holds it; before `Comm.close`."""
-        if isinstance(self._take, GraphedUpdate):
-            self._take.release()
+        if isinstance(self.take, GraphedUpdate):
+            self.take.release()
         self.gradients.close()
 
     # ---- checkpoints ----------------------------------------------------------------------------------------------

@@ -3,22 +3,24 @@
 import contextlib
 import functools
 import gc
+import json
 import weakref
 from pathlib import Path
 
 import pytest
 import torch
 
-from reproduce.engine import vectorised
+from reproduce.engine import train as train_module
+from reproduce.engine import vectorised, warmup
 from reproduce.engine.data.loader import open_loader
 from reproduce.engine.dist.comm import Comm
 from reproduce.engine.execution import Execution
 from reproduce.engine.graph import WARM_UP, GraphedUpdate
 from reproduce.engine.model import build_model
-from reproduce.engine.train import train as train_run
 from reproduce.engine.trainer import Trainer
+from reproduce.engine.warmup import BYTES_PER_IMAGE, fitting, warm_up
 from reproduce.engine.workers import WorkerBatchNorm2d, WorkerStatistics
-from reproduce.errors import ConfigError, Preempted
+from reproduce.errors import ConfigError, Preempted, TrainingError
 from reproduce.recipe import load as configs
 
 QUICK = "paper_configs/quick/headline_b800_w20.toml"
@@ -163,7 +165,7 @@ def recorded(trainer, made):
 
         return replay
 
-    trainer._take = GraphedUpdate(trainer, record)
+    trainer.take = GraphedUpdate(trainer, record)
     return trainer
 
 
@@ -179,12 +181,59 @@ def test_recorded_updates_equal_those_taken_as_usual():
         assert torch.equal(a, b)
 
 
+@pytest.mark.parametrize("graph", [False, True])
+def test_a_warm_up_changes_nothing_and_records_every_shape(graph):
+    """Two sizes of the local batch, one of them in two passes; no update of the run is the first of its shape."""
+    plain, warm, made = build(Execution(lars="compiled")), build(Execution(lars="compiled")), []
+    if graph:
+        warm.execution = Execution(lars="compiled", cuda_graph=True)
+        recorded(warm, made)
+    warm_up(warm, 6)
+    assert warm.update == 0 and made == ([0, 0] if graph else [])
+    assert train(plain) == train(warm)
+    for a, b in zip(parameters(plain), parameters(warm)):
+        assert torch.equal(a, b)
+    assert torch.equal(plain.statistics.running, warm.statistics.running)
+    assert len(made) == (2 if graph else 0), "recorded again in the run"
+
+
+def test_what_a_gpu_must_prepare_comes_before_the_data_and_the_clock(monkeypatch):
+    seen = []
+    monkeypatch.setattr(warmup, "warm_up", lambda trainer, size: seen.append("warm-up"))
+    opening = open_loader
+    monkeypatch.setattr(train_module, "open_loader", lambda *args: seen.append("data") or opening(*args))
+    comm = Comm(torch.device("cpu"))
+    for event in train_module.train(configs.load(QUICK, SMALL), 1, Path(), comm, execution=Execution("compiled")):
+        if getattr(event, "key", "") == "run_start":
+            break
+    assert seen == ["warm-up", "data"]
+
+
+def test_a_pass_fits_the_memory_that_is_free():
+    kept = json.loads(Path("tests/golden/gpu_updates.json").read_text())
+    assert fitting(80 * 2**30, 224, "bf16") == 512 and fitting(0, 224, "bf16") == 1
+    for precision, name, images in (("bf16", "node", 480), ("fp32", "paper, fp32, flat", 40)):
+        rest = kept["paper, bf16"]["peak"] - 40 * BYTES_PER_IMAGE["bf16"]  # the weights, their gradients and the like
+        assert kept[name]["peak"] - rest == pytest.approx(images * BYTES_PER_IMAGE[precision], rel=0.05)
+    assert fitting(16 * 10**9, 224, "fp32") == 128 and fitting(16 * 10**9, 224, "fp16") == 256
+    assert fitting(10**9, 224, "fp16") == 17
+
+
+def test_ranks_that_have_drifted_apart_end_a_run_as_aborted(monkeypatch):
+    comm, events, found = Comm(torch.device("cpu")), [], iter([None, None, 3])  # the weights, the data, the weights
+    monkeypatch.setattr(Comm, "first_to_differ", lambda self, digest: next(found))
+    with pytest.raises(TrainingError, match="rank 3 does not hold the weights of rank 0"):
+        for event in train_module.train(configs.load(QUICK, SMALL), 1, Path(), comm):
+            events.append(event)
+    assert events[-1].key == "run_stop" and events[-1].metadata["status"] == "aborted"
+
+
 def test_a_recording_is_gone_when_the_trainer_has_closed():
     """NCCL would wait for it when the communicators close; a cycle would keep it until Python cleans up."""
     trainer = recorded(build(Execution(lars="compiled")), [])
     for _, _ in zip(range(WARM_UP + 1), trainer.train_epoch(Varying(trainer))):
         pass
-    recording = weakref.ref(trainer._take._replay)
+    recording = weakref.ref(next(iter(trainer.take.recordings.values())).replay)
     gc.disable()
     try:
         trainer.close()
@@ -201,7 +250,7 @@ def test_a_run_lets_go_of_its_recording_before_it_disconnects(monkeypatch, stop)
     monkeypatch.setattr(Comm, "close", lambda self: seen.append("comm"))
     comm = Comm(torch.device("cpu"))
     with pytest.raises(Preempted) if stop else contextlib.nullcontext(), comm:
-        for _ in train_run(configs.load(QUICK, SMALL), 1, Path(), comm, wishes=wishes):
+        for _ in train_module.train(configs.load(QUICK, SMALL), 1, Path(), comm, wishes=wishes):
             pass
     assert seen == ["trainer", "comm"]
 

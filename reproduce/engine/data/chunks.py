@@ -2,9 +2,12 @@
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from reproduce.engine.data.plan import share
+
+PASS_IMAGES = 512  # at most, in one pass of the network
 
 
 class Chunk(NamedTuple):
@@ -28,3 +31,14 @@ def groups(workers: range, local_batch: int, max_images: int, span: int = 1) -> 
     count = -(-units // max(1, max_images // (local_batch * span)))
     parts = (share(units, i, count) for i in range(count))
     return [workers[part.start * span : part.stop * span] for part in parts]
+
+
+def blank(parts: list[range], local_batch: int, shape: tuple[int, int, int], device: torch.device) -> list[Chunk]:
+    """The chunks of an update in these `groups`, of black images [C, H, W] of class 0."""
+    chunks = []
+    for part in parts:
+        count = len(part) * local_batch
+        images = torch.zeros(count, *shape, device=device).contiguous(memory_format=torch.channels_last)
+        labels = torch.zeros(count, dtype=torch.int64, device=device)
+        chunks.append(Chunk(0, part, images, labels, part is parts[-1]))
+    return chunks

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from reproduce.engine.data import folders, windows
 from reproduce.engine.data.ahead import Ahead
-from reproduce.engine.data.chunks import Chunk, groups
+from reproduce.engine.data.chunks import PASS_IMAGES, Chunk, groups
 from reproduce.engine.data.images import ImageFiles, substituted
 from reproduce.engine.data.pixels import KEEP_BYTES, Pixels
 from reproduce.engine.data.plan import Plan, share
@@ -31,7 +31,7 @@ READY = 2  # finished chunks kept ready
 
 def open_loader(
     config, root: Path, seed: int, workers: range, rank: int, world_size: int,
-    device="cpu", backend: str = "auto", max_images_per_chunk: int = 512, keep_decoded: bool = True,
+    device="cpu", backend: str = "auto", max_images_per_chunk: int = PASS_IMAGES, keep_decoded: bool = True,
 ) -> "Loader | SyntheticLoader":  # fmt: skip
     """The loader of one process; for synthetic data, which has no folder, `root` and `backend` are ignored.
 
