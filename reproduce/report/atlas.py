@@ -1,4 +1,4 @@
-"""The atlas: the neighbours of a run among the 1,834 public ResNet-50 runs of MLPerf Training v0.5 to v4.0.
+"""The atlas: the neighbours of a run among 1,834 public ResNet-50 runs of MLPerf Training v0.5 to v4.0.
 
     python -m reproduce.report.atlas --batch 60000:90000 [--round v0.6] [--optimizer lars] [--submitter X]
                                      [--near LOG] [--draw OUT.png] [--csv]
@@ -114,6 +114,7 @@ def listing(found: list[TableRun]) -> list[str]:
         "",
         "Medians of epochs, top-1 and seconds (run_start to run_stop) are over runs that reached the target: 74.9 %",
         "in v0.5 and 75.9 % from v0.6 on, so times of v0.5 do not compare. What a log leaves out is 'not logged'.",
+        "At least 60 submitted runs are not in this table: figures/public/README.md says why.",
     ]
 
 

@@ -1,8 +1,9 @@
 """Which size of change can the check see? Trains changed recipes and counts how often `report.check` refuses them.
 
-    python -m reproduce.trials.power --data data/fashion_mnist --out results/power [--seeds 5] [NAME...]
+    python -m reproduce.trials.power --data data/fashion_mnist --out results/power [--seeds 5] [--first 101] [NAME...]
 
-Every change is trained with seeds that are not stored, and its curves are compared as if they were of the unchanged
+Every change is trained with seeds from --first on, 101 by default, which are not stored (from 1 on they are: then the
+first epoch must also be that of the stored run), and its curves are compared as if they were of the unchanged
 recipe: what the check would see of a run under a wrong name. Row "none" is the unchanged recipe, so its share is that
 of false alarms. Runs that are there already are not trained again. Writes power.md and power.json below OUT. A row says
 what was measured and no more: 0 of 5 refused leaves a power of up to 43 %, at 95 %.
@@ -103,10 +104,13 @@ def interval(hits: int, n: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def markdown(rows: list[Row], reference: Reference) -> str:
+def markdown(rows: list[Row], reference: Reference, seeds: range) -> str:
+    stored_ones = {run.seed for run in reference.runs} & set(seeds)
+    which = "stored" if stored_ones == set(seeds) else "not stored" if not stored_ones else "some of them stored"
+    words = f"seeds {seeds[0]} to {seeds[-1]}, {which}"
     head = (
         f"Measured: runs of {reference.name} with one change, compared with {len(reference.runs)} stored runs, each "
-        f"test at a level of {LEVEL}. The row \"none\" counts false alarms.\n"
+        f"test at a level of {LEVEL}; {words}. The row \"none\" counts false alarms.\n"
     )
     table = [["change", "refused", "95 % interval", "tests that failed, in how many runs"], ["---"] * 4]
     table += [one.cells() for one in rows]
@@ -129,6 +133,7 @@ def main(argv=None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="where the runs and the table go")
     parser.add_argument("--config", type=Path, default=CONFIG, help="a recipe with stored curves (default: regression)")
     parser.add_argument("--seeds", type=int, choices=range(1, 101), default=5, metavar="N", help="runs of each change")
+    parser.add_argument("--first", type=int, default=FIRST_SEED, metavar="SEED", help="the first seed (default: 101)")
     parser.add_argument("names", nargs="*", metavar="NAME", help='changes, such as "rate x 1.15" (default: all)')
     given = parser.parse_args(argv)
     known = {change.name: change for change in changes(given.config)}
@@ -136,15 +141,15 @@ def main(argv=None) -> None:
         if name not in known:
             raise UserError(f"{name!r}: no such change: known are {', '.join(known)}")
     reference, rows = reference_of(given.config), []
+    seeds = range(given.first, given.first + given.seeds)
     for name in given.names or known:
-        seeds = range(FIRST_SEED, FIRST_SEED + given.seeds)
         paths = [train(known[name], given.config, seed, given.data, given.out) for seed in seeds]
         rows.append(row(known[name], [outcome(path, reference) for path in paths]))
         print(" | ".join(rows[-1].cells()), flush=True)
         facts = {"kind": "measured", "recipe": reference.facts.recipe, "stored": len(reference.runs), "level": LEVEL,
-                 "rows": [vars(one) for one in rows]}  # fmt: skip
+                 "seeds": list(seeds), "rows": [vars(one) for one in rows]}  # fmt: skip
         output.write(given.out, "power.json", output.to_json(facts))
-        output.write(given.out, "power.md", markdown(rows, reference))
+        output.write(given.out, "power.md", markdown(rows, reference, seeds))
     print(f"wrote {given.out / 'power.md'}")
 
 

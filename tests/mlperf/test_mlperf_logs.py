@@ -436,3 +436,11 @@ def test_ours_and_others_are_drawn_in_one_figure(public, tmp_path, capsys):
     assert command.name(summary.read(public)).startswith("public")
     assert command.main([str(public), "--draw", str(tmp_path / "a.doc")]) == 2
     assert "error: " in capsys.readouterr().err
+
+
+def test_a_name_that_looks_like_a_formula_is_drawn_as_it_is(tmp_path, capsys):
+    path = tmp_path / "odd.txt"
+    named = line("MLLOG", 90, "submission_org", r"$\frac$ & \x07")
+    path.write_text("\n".join([named, BEGIN, epoch(150, 4, 0.7), epoch(190, 8, 0.76), DONE]))
+    assert command.main([str(path), "--draw", str(tmp_path / "odd.svg")]) == 0
+    assert "wrote" in capsys.readouterr().out
