@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from reproduce.artefact import Artefact  # noqa: E402
 from reproduce.figures import series  # noqa: E402
 from reproduce.recipe.runs import FULL_RECIPE, QUICK_PAIR  # noqa: E402
-from reproduce.results import measured, output, public  # noqa: E402
+from reproduce.results import measured, output, paper, public  # noqa: E402
 from reproduce.script import entry  # noqa: E402
 
 ARTEFACT = Artefact(
@@ -30,17 +30,21 @@ def runs(given):
 
 
 def rows(others, ours):
-    return [series.public_curve(run) for run in others] + [series.against_epoch(m) for m in ours]
+    theirs = [series.public_curve(run) for run in others]
+    return [*theirs, series.paper_end(paper.load()), *(series.against_epoch(m) for m in ours)]
 
 
 def render(lines, others, ours, given):
     from reproduce.figures import panels, plot  # here, so that --list needs no matplotlib
 
-    title = f"{ARTEFACT.title}\nlower panels: {output.about(ours, given.tier)}"
-    figure, axes = plot.plt.subplots(2, 2, figsize=(14, 9))
+    title = f"{ARTEFACT.title}\npanel b: {output.about(ours, given.tier)}"
+    figure, (above, below) = plot.plt.subplots(2, 1, figsize=(9, 10))
     figure.suptitle(title)
-    panels.public_curves(*axes[0], lines[: len(others)], others)
-    panels.measured_curves(*axes[1], lines[len(others) :], output.data_sets(ours))
+    count = len(others)
+    panels.public_curves(above, lines[:count], others, lines[count])
+    panels.measured_curves(below, lines[count + 1 :], output.data_sets(ours))
+    for name, ax in zip("ab", (above, below)):
+        plot.letter(ax, name)
     return plot.save(figure, given.out, "curve", series.side_car("curve", title, given.tier, lines))
 
 

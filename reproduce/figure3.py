@@ -1,5 +1,7 @@
 """Figure 3: top-1 accuracy against mini-batch. Hollow: the paper. Filled: measured here. A hole stays a hole.
 
+Panel b: the epochs public runs needed to 75.9 %, which ask the same question of another measure.
+
     python reproduce/figure3.py [options of run_all.sh]                  trains what is missing, then draws
     python reproduce/figure3.py --draw [--tier T] [--results DIR] [--out DIR]   only draws; needs no torch
 
@@ -13,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from reproduce.artefact import Artefact  # noqa: E402
 from reproduce.figures import series  # noqa: E402
+from reproduce.mlperf import epochs  # noqa: E402
 from reproduce.recipe.runs import PAPER_SWEEP, QUICK_PANEL, QUICK_SWEEP  # noqa: E402
 from reproduce.results import measured, output, paper  # noqa: E402
 from reproduce.script import entry  # noqa: E402
@@ -41,20 +44,26 @@ def rows(found, given):
 
 
 def render(lines, found, given):
-    from reproduce.figures import panels, plot  # here, so that --list needs no matplotlib
+    from reproduce.figures import needed_epochs, panels, plot  # here, so that --list needs no matplotlib
 
     quick = given.tier == "quick"
     shown = [found[n] for n in QUICK_PANEL] if quick else list(found.values())
-    title = f"{ARTEFACT.title}\n{output.about(shown, given.tier)}"
-    figure = plot.plt.figure(figsize=(14, 8) if quick else (9, 5.5))
+    which = "panels c and d" if quick else "panel a, squares"
+    title = f"{ARTEFACT.title}\n{which}: {output.about(shown, given.tier)}"
+    figure = plot.plt.figure(figsize=(14, 10) if quick else (14, 5.5))
     figure.suptitle(title)
-    grid = figure.add_gridspec(2, 2) if quick else figure.add_gridspec(1, 1)
-    panels.imagenet_sweep(figure.add_subplot(grid[0, 0]), *lines[:2])
+    axes = figure.subplots(2 if quick else 1, 2).flat
+    panels.imagenet_sweep(axes[0], *lines[:2])
+    needed = epochs.needed()
+    needed_epochs.panel(axes[1], needed, paper.load())
     if quick:
         dataset = output.data_sets(shown)
-        panels.scaled_sweep(figure.add_subplot(grid[1, 0]), lines[2], dataset)
-        panels.optimizer_panel(figure.add_subplot(grid[:, 1]), lines[3:], shown, dataset)
-    return plot.save(figure, given.out, "figure3", series.side_car("figure3", title, given.tier, lines))
+        panels.scaled_sweep(axes[2], lines[2], dataset)
+        panels.optimizer_panel(axes[3], lines[3:], shown, dataset)
+    for name, ax in zip("abcd", axes):
+        plot.letter(ax, name)
+    facts = series.side_car("figure3", title, given.tier, lines) | {"epochs_to_target": needed_epochs.facts(needed)}
+    return plot.save(figure, given.out, "figure3", facts)
 
 
 def draw(given):

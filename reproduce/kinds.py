@@ -23,7 +23,7 @@ KINDS = {
     "modelled": Kind("computed by a model of a machine (`reproduce.cluster`), from constants with sources",
                      "the cluster file, a band", "dashed"),
     "public": Kind("a third party's published measurement: neither the paper's run nor ours",
-                   "the file in `figures/public`, n", "thin, grey or black"),
+                   "the file in `figures/public`, n", "thin lines, small marks"),
     "setting": Kind("put in, not found: hyper-parameters, hardware, versions, tolerances",
                     "the file it is set in", "in words"),
 }  # fmt: skip

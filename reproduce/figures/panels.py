@@ -1,4 +1,9 @@
-"""The panels of Figure 3 and of the training curve, each drawn on axes it is given."""
+"""The panels of Figure 3 and of the training curve, each drawn on axes it is given.
+
+One colour per meaning: black is the paper, blue our runs with LARS, vermilion momentum SGD, grey the public runs.
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,6 +15,8 @@ from reproduce.results.public import PublicRun
 
 TOP1 = "top-1 accuracy, %"
 STALL_EPOCHS = (20, 46)  # where the public curves flatten and fall back, read off figures/public
+PEAK = "peak rate (end of warm-up)"
+LAST_EPOCH = 94  # a little beyond the 90 of every curve
 EQUAL_UPDATES = 102.4  # quick batch x 102.4 = the paper-tier batch with as many updates per epoch
 
 
@@ -31,7 +38,7 @@ def imagenet_sweep(ax: Axes, paper: Series, measured: Series) -> None:
 
 def scaled_sweep(ax: Axes, series: Series, dataset: str) -> None:
     """The quick counterparts of those mini-batches, at equal updates per epoch."""
-    plot.draw_batches(ax, series, plot.GREEN, "D")
+    plot.draw_batches(ax, series, plot.BLUE, "D")
     plot.fit_accuracy(ax, [series])
     ax.set_xticks([p.x for p in series.points], [f"{p.x:,}\n({p.x * EQUAL_UPDATES:,.0f})" for p in series.points])
     _spread(ax, [point.x for point in series.points])
@@ -43,7 +50,7 @@ def scaled_sweep(ax: Axes, series: Series, dataset: str) -> None:
 def optimizer_panel(ax: Axes, series: list[Series], measurements: list[Measurement], dataset: str) -> None:
     """Accuracy against mini-batch at a fixed number of epochs, LARS beside momentum SGD."""
     for row, (one, colour) in enumerate(zip(series, (plot.BLUE, plot.RED))):
-        plot.draw_batches(ax, one, colour, plot.MARKERS[row], row)
+        plot.draw_batches(ax, one, colour, plot.MARKERS[row], row, shift=8 * row - 4)
     plot.fit_accuracy(ax, series)
     updates: dict[int, set[int]] = {}
     for m in measurements:
@@ -71,50 +78,61 @@ def _join(numbers: set[int]) -> str:
 # ---- curve ----------------------------------------------------------------------------------------------------------
 
 
-def public_curves(by_epoch: Axes, by_time: Axes, series: list[Series], runs: list[PublicRun]) -> None:
-    """The five public runs; the stretch near the peak rate in which they stall is shaded on both axes."""
+def public_curves(ax: Axes, series: list[Series], runs: list[PublicRun], paper: Series) -> None:
+    """The five public runs and the paper's final accuracy; the seconds of the public runs stand above."""
     for index, one in enumerate(series):
         label = f"{one.label}, n = {len(series)}" if index == 0 else None
-        style, top1 = plot.look("public", plot.BLACK), [point.y for point in one.points]
-        by_epoch.plot([point.x for point in one.points], top1, label=label, **style)
-        by_time.plot([point.seconds for point in one.points], top1, **style)
-    peak = int(series[0].peak_rate_epoch)
-    begin, end, peak_at = (np.mean([run.epoch_stops[epoch - 1] for run in runs]) for epoch in (*STALL_EPOCHS, peak))
-    by_epoch.axvspan(*STALL_EPOCHS, color=plot.ORANGE, alpha=0.18, linewidth=0,
-                     label=f"stall near the peak rate, epochs {STALL_EPOCHS[0]} to {STALL_EPOCHS[1]}")  # fmt: skip
-    by_time.axvspan(begin, end, color=plot.ORANGE, alpha=0.18, linewidth=0)
-    by_epoch.axvline(peak, color=plot.BLACK, linestyle=":", linewidth=1, label="peak rate (end of warm-up)")
-    by_time.axvline(peak_at, color=plot.BLACK, linestyle=":", linewidth=1)
-    for ax, unit in ((by_epoch, "epoch"), (by_time, "seconds since run_start, 2,048 V100")):
-        ax.set(xlabel=unit, ylabel=TOP1, ylim=(0, 100), title="Public runs on ImageNet: not the paper's run, not ours")
-        ax.set_xlim(left=0)
-    by_epoch.legend(loc="upper left")
+        ax.plot([p.x for p in one.points], [p.y for p in one.points], label=label, **plot.look("public", plot.GREY))
+    (end,) = paper.points
+    ax.plot([end.x], [end.y], label=paper.label, **plot.look("paper", plot.BLACK))
+    _stall(ax)
+    ax.axvline(series[0].peak_rate_epoch, color=plot.GREY, linestyle=":", linewidth=1, label=PEAK)
+    stops = np.mean([run.epoch_stops for run in runs], axis=0)
+    _seconds(ax, np.arange(1, len(stops) + 1), stops, f"seconds since run_start, {len(runs)} public runs, 2,048 V100")
+    _against_epoch(ax, "ImageNet, public runs of the paper's team: not the paper's run, not ours")
+    ax.legend(loc="lower right")
 
 
-def measured_curves(by_epoch: Axes, by_time: Axes, series: list[Series], dataset: str) -> None:
+def measured_curves(ax: Axes, series: list[Series], dataset: str) -> None:
     """Our runs: mean over the seeds, with a band from the lowest to the highest."""
-    for row, (one, colour) in enumerate(zip(series, (plot.BLUE, plot.RED))):
-        timed = [point for point in one.drawn if point.seconds is not None]
-        for ax, points in ((by_epoch, one.drawn), (by_time, timed)):
-            if not points:
-                ax.text(0.02, 0.95 - 0.07 * row, f"{one.name}: missing", transform=ax.transAxes, color=colour)
-                continue
-            x = [p.x if ax is by_epoch else p.seconds for p in points]
-            _curve(ax, one, x, points, colour)
-            peak_at = np.interp(one.peak_rate_epoch, [p.x for p in points], x)
-            ax.axvline(peak_at, color=colour, linestyle=":", linewidth=1.2)
-    by_epoch.axvspan(*STALL_EPOCHS, color=plot.ORANGE, alpha=0.18, linewidth=0)
-    machines = sorted({machine for one in series for source in one.sources for machine in source["hardware"]})
-    for ax, unit in ((by_epoch, "epoch"), (by_time, ", ".join(["seconds since run_start", *machines]))):
-        ax.set(xlabel=unit, ylabel=TOP1, title=f"{dataset}: measured here")
-        plot.fit_accuracy(ax, [one for one in series if one.drawn])
-    by_epoch.set_xlim(0, 1.04 * max(point.x for one in series for point in one.points))
-    by_time.set_xlim(left=0)
-    if any(one.drawn for one in series):
-        by_epoch.legend(loc="lower right")
+    for row, (one, colour) in enumerate(zip(series, (plot.BLUE, plot.SKY))):
+        if not one.drawn:
+            ax.text(0.02, 0.95 - 0.07 * row, f"{one.name}: missing", transform=ax.transAxes, color=colour)
+            continue
+        _curve(ax, one, one.drawn, colour)
+        ax.axvline(one.peak_rate_epoch, color=colour, linestyle=":", linewidth=1.2, label=PEAK)
+    _stall(ax)
+    timed = next((one for one in series if one.drawn and all(p.seconds is not None for p in one.drawn)), None)
+    if timed is not None:
+        machine = ", ".join(timed.sources[0]["hardware"])
+        _seconds(ax, [p.x for p in timed.drawn], [p.seconds for p in timed.drawn],
+                 f"seconds since run_start, {timed.name}, {machine}")  # fmt: skip
+    _against_epoch(ax, f"{dataset}: measured here")
+    ax.legend(loc="lower right")
 
 
-def _curve(ax: Axes, series: Series, x: list[float], points: list[Point], colour: str) -> None:
+def _against_epoch(ax: Axes, title: str) -> None:
+    ax.set(xlabel="epoch", ylabel=TOP1, xlim=(0, LAST_EPOCH), ylim=(0, 100), title=title)
+
+
+def _stall(ax: Axes) -> None:
+    """Shade where the public runs stall, in every panel, and say that it is theirs."""
+    label = f"epochs {STALL_EPOCHS[0]} to {STALL_EPOCHS[1]}: the public runs stall near the peak rate"
+    ax.axvspan(*STALL_EPOCHS, color=plot.ORANGE, alpha=0.18, linewidth=0, label=label)
+
+
+def _seconds(ax: Axes, epochs: Sequence[float], seconds: Sequence[float], label: str) -> None:
+    """A second scale above the axes: the time at which an epoch ends."""
+    x, y = np.array([0, *epochs], float), np.array([0, *seconds], float)
+    slope = y[-1] / x[-1]  # beyond the last epoch, so that the scale can be inverted over the whole axis
+    x, y = np.append(x, 2 * x[-1]), np.append(y, y[-1] + slope * x[-1])
+    above = ax.secondary_xaxis("top", functions=(lambda e: np.interp(e, x, y), lambda s: np.interp(s, y, x)))
+    above.set_xlabel(label, fontsize=8.5)
+    above.tick_params(labelsize=8.5)
+
+
+def _curve(ax: Axes, series: Series, points: Sequence[Point], colour: str) -> None:
+    x = [p.x for p in points]
     ax.plot(x, [p.y for p in points], label=series.label, **plot.look(series.kind, colour) | {"markersize": 3.5})
     if any(len(p.values) > 1 for p in points):
         ax.fill_between(x, [min(p.values) for p in points], [max(p.values) for p in points], color=colour, alpha=0.2,

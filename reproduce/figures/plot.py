@@ -10,6 +10,9 @@ matplotlib.use("Agg")  # before pyplot: no display is needed, and none is assume
 import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.patches import Rectangle  # noqa: E402
+from matplotlib.ticker import MaxNLocator  # noqa: E402
+from matplotlib.transforms import ScaledTranslation  # noqa: E402
 
 from reproduce.figures import svg  # noqa: E402
 from reproduce.figures.series import Series  # noqa: E402
@@ -40,9 +43,13 @@ def look(kind: str, colour: str, marker: str = "o") -> dict:
     return found | {"gid": kind}
 
 
-def draw_batches(ax: Axes, series: Series, colour: str, marker: str = "o", row: int = 0) -> None:
-    """Accuracy against mini-batch: mean, bar from lowest to highest seed, seeds as dots; holes at the bottom."""
-    style = look(series.kind, colour, marker)
+def draw_batches(ax: Axes, series: Series, colour: str, marker: str = "o", row: int = 0, shift: float = 0) -> None:
+    """Accuracy against mini-batch: mean, bar from lowest to highest seed, seeds as dots; holes at the bottom.
+
+    `shift`, in points, moves a series sideways, so that its bars do not cover another's; its values stay.
+    """
+    aside = ax.transData + ScaledTranslation(shift / 72, 0, ax.get_figure(root=True).dpi_scale_trans)
+    style = look(series.kind, colour, marker) | {"transform": aside}
     if not series.drawn:
         style |= {"linestyle": "none", "marker": "x", "alpha": 0.6}
     # A hole is a NaN, so that the line breaks there instead of bridging it.
@@ -51,14 +58,15 @@ def draw_batches(ax: Axes, series: Series, colour: str, marker: str = "o", row: 
     for point in series.drawn:
         if len(point.values) > 1:  # one seed has no spread: no bar, rather than one of length 0
             bars = [[point.y - min(point.values)], [max(point.values) - point.y]]
-            ax.errorbar([point.x], [point.y], yerr=bars, capsize=4, color=colour)
-            ax.plot([point.x] * len(point.values), point.values, ".", color=colour, alpha=0.55, markersize=5)
+            ax.errorbar([point.x], [point.y], yerr=bars, capsize=4, color=colour, transform=aside)
+            ax.plot([point.x] * len(point.values), point.values, ".", color=colour, alpha=0.55, markersize=5,
+                    transform=aside)  # fmt: skip
     for point in series.holes:
         draw_hole(ax, point.x, colour, row)
 
 
 def draw_hole(ax: Axes, x: float, colour: str, row: int) -> None:
-    """A light cross on the axis with the word: nothing was measured here."""
+    """A light cross below the scale with the word: nothing was measured here."""
     height = HOLE_ROW * (row + 0.35)
     across = ax.get_xaxis_transform()
     ax.plot([x], [height], "x", color=colour, alpha=0.6, markersize=6, transform=across, clip_on=False)
@@ -67,7 +75,10 @@ def draw_hole(ax: Axes, x: float, colour: str, row: int) -> None:
 
 
 def fit_accuracy(ax: Axes, series: list[Series]) -> None:
-    """Set the limits of an accuracy axis: the values with room, and below them a row for each series with holes."""
+    """Set the limits of an accuracy axis: the values with room, and below them a row for each series with holes.
+
+    Those rows are off the scale: the axis ends above them, and they are shaded, so that no hole seems to be a value.
+    """
     values = [value for one in series for point in one.drawn for value in (point.y, *point.values)]
     rows = max((index + 1 for index, one in enumerate(series) if one.holes), default=0)
     if not values:
@@ -78,6 +89,16 @@ def fit_accuracy(ax: Axes, series: list[Series]) -> None:
     pad = max(1.0, 0.12 * (max(values) - min(values)))
     low, high = min(values) - pad, max(values) + 1.6 * pad  # more above: the legend stands there
     ax.set_ylim(low - (high - low) * rows * HOLE_ROW / (1 - rows * HOLE_ROW), high)
+    if rows:
+        ticks = MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high)
+        ax.set_yticks([tick for tick in ticks if low <= tick <= high])
+        ax.spines["left"].set_bounds(low, high)
+        ax.add_patch(Rectangle((0, 0), 1, rows * HOLE_ROW, transform=ax.transAxes, color=GREY, alpha=0.12, linewidth=0))
+
+
+def letter(ax: Axes, name: str) -> None:
+    """Name a panel, above its left edge."""
+    ax.set_title(name, loc="left", fontweight="bold")
 
 
 def save(figure: Figure, out: Path, name: str, facts: dict) -> list[Path]:

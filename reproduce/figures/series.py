@@ -65,6 +65,15 @@ def paper_point(paper: Paper) -> Series:
     return Series("paper", f"paper ({status})", "paper", points, (source,), status)
 
 
+def paper_end(paper: Paper) -> Series:
+    """The paper's final accuracy, at its number of epochs."""
+    top1, epochs = paper.values["top1"], paper.values["epochs"]
+    status = f"top-1 {top1.status}, epochs {epochs.status}"
+    source = {"file": "paper_configs/paper.toml", "reference": paper.about.reference, "n": "not known",
+              "hardware": paper.values["gpus"].text, "place": top1.place}  # fmt: skip
+    return Series("paper", f"paper ({status})", "paper", (Point(epochs.value, top1.value),), (source,), status)
+
+
 def against_batch(panel: str, what: str, measurements: list[Measurement]) -> Series:
     """Final accuracy of several runs against their mini-batch."""
     points = []
@@ -95,7 +104,7 @@ def against_epoch(m: Measurement) -> Series:
         points.append(Point(evaluations[0].epoch, sum(values) / len(values), values, seconds))
     if not points:
         points.append(Point(m.config.schedule.epochs, None, missing=m.missing or "missing (synthetic data)"))
-    label = f"{m.name}: {measured_label([m])}"
+    label = f"{m.config.run.title.partition(':')[0]}: {measured_label([m])}"
     peak = m.config.schedule.warmup_epochs
     return Series("measured", label, "measured", tuple(points), (m.provenance(),), peak_rate_epoch=peak)
 

@@ -121,7 +121,7 @@ def _drawn(given: Given, folder: Path, facts: dict) -> Markup:
 def _curves(given: Given, folder: Path, facts: dict) -> Markup:
     """Our curves and the public ones, on axes of their own unless both are of ImageNet."""
     ours, public = ([one for one in facts["series"] if one["kind"] == kind] for kind in ("measured", "public"))
-    about = numbered(facts["title"].splitlines()[-1].removeprefix("lower panels: "), "setting", "curve.json")
+    about = numbered(facts["title"].splitlines()[-1].removeprefix("panel b: "), "setting", "curve.json")
     parts = [element("h3", "Measured here"), element("p", about, "."), *_plot(ours, "ours")]
     if public:
         title = "Public runs of the paper's team: not the paper's run, not ours"

@@ -7,9 +7,10 @@ import pytest
 
 from reproduce import curve, figure3, kinds
 from reproduce.artefacts import artefact
-from reproduce.figures import panels, plot, series
+from reproduce.figures import needed_epochs, panels, plot, series
+from reproduce.mlperf import epochs
 from reproduce.recipe.runs import PAPER_SWEEP, QUICK_PANEL, QUICK_SWEEP
-from reproduce.results import output, public
+from reproduce.results import output, paper, public
 from reproduce.results.measured import CONFIGS, collect
 from tests.helpers.logs import write_log
 
@@ -74,6 +75,50 @@ def test_a_hole_breaks_the_line_and_bears_the_word():
     plot.plt.close(figure)
 
 
+def test_no_hole_stands_at_a_value_of_the_scale():
+    points = (series.Point(1, 80.0), series.Point(2, None, missing="missing"))
+    figure, ax = plot.plt.subplots()
+    one = series.Series("panel", "LARS: measured, n = 1", "measured", points, ())
+    plot.draw_batches(ax, one, plot.BLUE)
+    plot.fit_accuracy(ax, [one])
+    cross = next(line for line in ax.lines if line.get_marker() == "x")
+    height = ax.transData.inverted().transform(cross.get_transform().transform(cross.get_xydata()))[0][1]
+    assert height < min(ax.get_yticks()) and height < ax.spines["left"].get_bounds()[0]
+    plot.plt.close(figure)
+
+
+def test_series_stand_beside_each_other_at_their_own_values():
+    figure, ax = plot.plt.subplots()
+    one = series.Series("panel", "LARS: measured, n = 2", "measured", (series.Point(800, 80.0, (79.0, 81.0)),), ())
+    for shift in (-4, 4):
+        plot.draw_batches(ax, one, plot.BLUE, shift=shift)
+    figure.draw_without_rendering()
+    drawn = [line for line in ax.lines if line.get_gid() == "measured"]
+    places = [line.get_transform().transform(line.get_xydata())[0] for line in drawn]
+    assert [list(line.get_xdata()) for line in drawn] == [[800], [800]]
+    assert places[1][0] - places[0][0] == pytest.approx(8 * figure.dpi / 72) and places[0][1] == places[1][1]
+    plot.plt.close(figure)
+
+
+def test_public_runs_are_drawn_by_division_with_the_papers_epochs_as_a_line(tmp_path):
+    figure3.main(["--tier", "node", "--results", str(tmp_path)])
+    facts = side_car(tmp_path, "figure3")["epochs_to_target"]
+    assert facts["kind"] == "public" and facts["target_top1"] == 0.759
+    found = {(row["division"], row["mini_batch"]): row for row in facts["rows"]}
+    assert found["open", 86016] == {"division": "open", "mini_batch": 86016, "n": 5, "median": 90, "lowest": 90,
+                                    "highest": 90}  # fmt: skip
+    assert found["closed", 65536]["n"] == 10 and ("closed", 86016) not in found
+    needed = epochs.needed()
+    assert sum(row["n"] for row in facts["rows"]) + sum(facts["not_reached"].values()) == len(needed)
+    figure, ax = plot.plt.subplots()
+    needed_epochs.panel(ax, needed, paper.load())
+    across = next(line for line in ax.lines if set(line.get_ydata()) == {90} and line.get_gid() is None)
+    assert "recalled" in across.get_label()
+    colours = {line.get_color() for line in ax.lines if line.get_gid() == "public"}
+    assert len(colours) == 2
+    plot.plt.close(figure)
+
+
 def test_figure3_never_fills_the_papers_unknown_points(results):
     figure3.main(["--results", str(results)])
     facts = side_car(results, "figure3")
@@ -110,13 +155,52 @@ def test_curve_has_five_public_runs_and_ours(results):
     assert last["x"] == 90 and last["seconds"] == pytest.approx(60.5) and len(last["values"]) == 2
 
 
+@pytest.fixture
+def curve_axes(results, monkeypatch):
+    """The panels of the curve, by letter, before they are written."""
+    kept = []
+    monkeypatch.setattr(plot, "save", lambda figure, *_: kept.append(figure) or [])
+    curve.main(["--results", str(results)])
+    (figure,) = kept
+    yield {ax.get_title(loc="left"): ax for ax in figure.axes}
+    plot.plt.close(figure)
+
+
+def test_the_curve_repeats_no_panel_and_labels_the_stall_in_each(curve_axes):
+    assert sorted(curve_axes) == ["a", "b"]
+    for ax in curve_axes.values():
+        assert ax.get_xlabel() == "epoch" and ax.get_ylim() == (0, 100)
+        assert "seconds since run_start" in ax.child_axes[0].get_xlabel()  # time is a second scale
+        assert any("stall" in text.get_text() for text in ax.get_legend().get_texts())
+
+
+def test_the_paper_is_a_hollow_mark_on_imagenet_alone(curve_axes):
+    marks = {name: [line for line in ax.lines if line.get_gid() == "paper"] for name, ax in curve_axes.items()}
+    (mark,) = marks["a"]
+    assert mark.get_xydata().tolist() == [[90, 75.08]] and mark.get_markerfacecolor() == "none"
+    assert "epochs recalled" in mark.get_label() and not marks["b"]
+
+
+def test_the_seconds_above_an_epoch_are_those_of_its_end(curve_axes):
+    above = curve_axes["a"].child_axes[0]
+    seconds, epochs_of = above._functions
+    stops = [sum(run.epoch_stops[epoch - 1] for run in public.runs()) / 5 for epoch in (1, 36, 90)]
+    assert seconds([1, 36, 90]) == pytest.approx(stops) and epochs_of(stops) == pytest.approx([1, 36, 90])
+
+
+def test_curves_bear_titles_and_not_the_names_of_configs(curve_axes):
+    labels = [text.get_text() for text in curve_axes["b"].get_legend().get_texts()]
+    assert any(label.startswith("The headline recipe, scaled down") for label in labels)
+    assert not any("_b" in label for label in labels)
+
+
 def test_curve_of_a_removed_run_is_a_hole(results, capsys):
     for path in (results / "logs" / "headline_b800_w20").iterdir():
         path.unlink()
     assert curve.main(["--results", str(results)]) == 0
     assert f"{CURVE[0]}: missing" in capsys.readouterr().out
     hole = by_panel(side_car(results, "curve"), "measured")[0]
-    assert hole["label"] == "headline_b800_w20: missing"
+    assert hole["label"] == "The headline recipe, scaled down: missing"
     assert [point["y"] for point in hole["points"]] == [None]
 
 
