@@ -78,10 +78,12 @@ imports() {
 
 # An active environment fit for $1, if there is one. Our own .venv counts only by its stamp, activated or not.
 active_python() {
-    local name path
+    local name path tried=""
     for name in python python3; do
         path=$(executable "$name") || continue
         case $path in "$venv"/*) continue ;; esac
+        if [ "${path%/*}" = "${tried%/*}" ] && [ "$path" -ef "$tried" ]; then continue; fi  # one and the same
+        tried=$path
         if satisfies "$path" "$1" && imports "$path"; then
             echo "$path"
             return
