@@ -19,9 +19,16 @@ def describe(config: Config, comm: Comm, precision: str, backend: str) -> dict:
         "world_size": comm.world_size,
         "workers_per_process": config.batch.workers // comm.world_size,
         "precision": precision,
+        "tf32": comm.device.type == "cuda" and torch.backends.cudnn.allow_tf32,
         "bn_eval": config.batch.bn_eval,
         "backend": backend,
     } | machine(comm.device, comm.world_size)
+
+
+def keep_fp32(precision: str) -> None:
+    """Have GPUs multiply what is said to be fp32 in fp32, not in TF32, whose mantissa has 10 bits."""
+    if precision == "fp32":
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def machine(device: torch.device, processes: int = 1) -> dict:

@@ -26,7 +26,7 @@ from reproduce.engine.dist.comm import Comm
 from reproduce.engine.dist.ending import as_one_of_many
 from reproduce.engine.dist.start import check_equal
 from reproduce.engine.dist.wishes import Wishes
-from reproduce.engine.environment import compute_precision, describe
+from reproduce.engine.environment import compute_precision, describe, keep_fp32
 from reproduce.engine.execution import Execution, chosen
 from reproduce.engine.header import hyper_parameters, submission
 from reproduce.engine.progress import Tick
@@ -58,6 +58,7 @@ def train(
         yield from submission(config, data)
         yield start("init_start")
     precision = compute_precision(config, comm.device)
+    keep_fp32(precision)
     trainer = Trainer(config, seed, comm, precision, wishes, execution)
     if resume:
         trainer.load_state(resume)

@@ -1,6 +1,5 @@
 """One process's share of a run: its workers, its copy of the weights, and the update all processes take together."""
 
-import math
 from collections.abc import Iterator
 
 import torch
@@ -16,6 +15,7 @@ from reproduce.engine.execution import Execution
 from reproduce.engine.graph import GraphedUpdate
 from reproduce.engine.model import build_model
 from reproduce.engine.optim import Constants, make_lars, split_parameters
+from reproduce.engine.overflow import complaint
 from reproduce.engine.progress import Tick
 from reproduce.engine.schedule import Schedule
 from reproduce.engine.workers import WorkerStatistics, worker_range
@@ -58,6 +58,9 @@ class Trainer:
         self.gradients = make_gradients(self.model, comm, config.communication)
         self.optimizer = make_lars(execution.lars, *split_parameters(self.model), Constants.of(config), self.gradients)
         self.statistics = WorkerStatistics(self.model, self.workers, execution.batch_norm == "vectorised", span)
+        self.precision = precision
+        on_wire = config.communication.wire if comm.world_size > 1 else "fp32"
+        self._may_overflow = "fp16" in (precision, on_wire)
         self.autocast = torch.autocast(comm.device.type, AUTOCAST[precision], enabled=precision != "fp32")
         classes = config.data.classes
         # MXNet gives alpha / (K - 1) to each other class, PyTorch eps / K to every class: eps = alpha K / (K - 1).
@@ -113,12 +116,15 @@ class Trainer:
     def finish(self, global_batch: int) -> torch.Tensor:
         """Finish the sum over processes and take the update.
 
-        Returns float32 [CONTROLS]: the mean loss over the global batch, and how many processes wish to save, to stop.
+        Returns float32 [CONTROLS]: the mean loss over the global batch, and how many processes wish to save, to stop;
+        where something is fp16 also each group's largest gradient, as another may overflow than the loss shows.
         """
         self.statistics.end_update()
         self.gradients.wait()
         outcome = self.gradients.controls.clone()
         outcome[LOSS] /= global_batch
+        if self._may_overflow:
+            outcome = torch.cat([outcome, self.gradients.largest()])
         self.optimizer.update()
         self.gradients.zero()
         self.update += 1
@@ -162,12 +168,9 @@ class Trainer:
     def _check(self, outcomes: list[torch.Tensor]) -> None:
         with self.comm.others("the outcome of an update"):  # on a GPU the host learns here that somebody is missing
             recent = torch.stack(outcomes).tolist()
-        for i, outcome in enumerate(recent, self.update - len(recent)):
-            if not math.isfinite(outcome[LOSS]):
-                raise TrainingError(
-                    f"{self.config.path}: loss is {outcome[LOSS]} at update {i} of {self.schedule.total} "
-                    f"(learning rate {self.schedule.lr(i):.4g}): lower schedule.peak_lr or lengthen the warm-up"
-                )
+        seen = complaint(self.config, self.schedule, self.precision, self.update - len(recent), recent)
+        if seen:
+            raise TrainingError(seen)
         self.save_due = any(outcome[SAVE] for outcome in recent)
         self.stop_due = any(outcome[STOP] for outcome in recent)
 

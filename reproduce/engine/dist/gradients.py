@@ -117,6 +117,10 @@ class Gradients:
         with self.comm.others("the gradients of an update"):
             self._sender.wait()
 
+    def largest(self) -> torch.Tensor:
+        """float32 [groups]: the largest magnitude in each group as it is; not finite if one of them is not."""
+        return torch.stack(torch._foreach_norm([flat for flat, _ in self._slices], math.inf))
+
     def _begin(self, number: int) -> Callable[[], None]:
         """Begin to sum a group; what comes back ends it."""
         flat, wire = self._slices[number]

@@ -51,6 +51,10 @@ class ReducerGradients:
             with self.comm.others("the gradients of an update"):
                 dist.all_reduce(self.controls)
 
+    def largest(self) -> torch.Tensor:
+        """float32 [0]: there are no groups."""
+        return self.controls[:0]
+
     def table(self) -> None:
         return None
 
