@@ -1,11 +1,12 @@
 """How many epochs public runs needed to 75.9 % top-1, by mini-batch and division."""
 
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from reproduce.mlperf import table
-from reproduce.mlperf.summary import TARGET
+from reproduce.mlperf.summary import TARGET, Evaluation
 
 DIVISIONS = ("closed", "open")
 
@@ -34,5 +35,5 @@ def needed(folder: Path = table.FOLDER) -> tuple[Needed, ...]:
     )
 
 
-def _first(evaluations) -> float | None:
+def _first(evaluations: Iterable[Evaluation]) -> float | None:
     return next((one.epoch for one in evaluations if one.top1 >= TARGET), None)
