@@ -8,3 +8,4 @@ CLUSTERS = CONFIGS / "clusters"
 FIGURES = ROOT / "figures"
 PUBLISHED = FIGURES / "measured"  # our logs and renderings, one folder a tier
 DOCUMENT = ROOT / "REPRODUCE.md"
+README = ROOT / "README.md"

@@ -52,4 +52,4 @@ def test_what_cannot_be_is_one_line(text, says):
 def test_the_choices_are_the_engines_and_the_document_has_the_table():
     assert presets.CHOICES["lars"] == BACKENDS
     assert all(set(choices) == set(presets.CHOICES) == set(presets.MEANING) for choices in presets.PRESETS.values())
-    assert presets.table() in (ROOT / "REPRODUCE.md").read_text()
+    assert presets.table() in (ROOT / "reproduce" / "engine" / "README.md").read_text()

@@ -1,5 +1,5 @@
-"""The generated blocks of REPRODUCE.md: claims with their evidence, artefacts with their minutes, the paper's values,
-the kinds of number and the benchmarks; and the list of the published files they are made from.
+"""The generated blocks of README.md and REPRODUCE.md: the result, claims with their evidence, artefacts with their
+minutes, the paper's values, the kinds of number and the benchmarks; and the list of the published files behind them.
 
     python -m reproduce.report.claims --check | --write
 
@@ -15,8 +15,9 @@ from reproduce.artefacts import ARTEFACTS
 from reproduce.errors import UserError, command
 from reproduce.judge.claims import by_tier, judged
 from reproduce.kinds import KINDS
-from reproduce.paths import DOCUMENT, PUBLISHED
+from reproduce.paths import DOCUMENT, PUBLISHED, README
 from reproduce.report import published
+from reproduce.report.result import result_block
 from reproduce.report.speed import speed_block
 from reproduce.results import measured, output, paper, steptimes
 from reproduce.results.measured import Measurement
@@ -74,18 +75,24 @@ def benchmark_minutes(results: Path) -> str:
     return f"{result.about['minutes']:.1f} ({result.about['hardware']})" if result else "missing"
 
 
-def renew(text: str, folder: Path = PUBLISHED) -> str:
-    """`text` with its blocks regenerated. Raises `UserError` if a marker is missing."""
-    blocks = {
+def blocks_of(document: Path, folder: Path) -> dict[str, str]:
+    """The generated blocks of a document by name, from the published logs in `folder`."""
+    if document.name == README.name:
+        return {"result": result_block(folder)}
+    return {
         "claims": claims_block(folder), "artefacts": artefacts_block(folder), "values": values_block(),
         "kinds": kinds_block(), "speed": speed_block(folder / "bench"),
     }  # fmt: skip
-    for name, block in blocks.items():
+
+
+def renew(text: str, folder: Path = PUBLISHED, document: Path = DOCUMENT) -> str:
+    """`text` of a document with its blocks regenerated. Raises `UserError` if a marker is missing."""
+    for name, block in blocks_of(document, folder).items():
         begin, end = f"<!-- BEGIN {name} -->\n", f"<!-- END {name} -->"
         before, found, rest = text.partition(begin)
         _, closed, after = rest.partition(end)
         if not (found and closed):
-            raise UserError(f"{DOCUMENT}: the markers of block '{name}' are missing: write {begin.strip()} and {end}")
+            raise UserError(f"{document}: the markers of block '{name}' are missing: write {begin.strip()} and {end}")
         text = f"{before}{begin}{block}{end}{after}"
     return text
 
@@ -107,12 +114,13 @@ def main(argv=None):
 
 def check() -> list[str]:
     """One line per published file that is gone, changed, new or damaged, and one if a block is out of date."""
-    text = DOCUMENT.read_text(encoding="utf-8")
     lines = published.departures(PUBLISHED) + published.damaged(PUBLISHED)
     if lines:
         lines.append("restore these from git, or, if they are meant, run python -m reproduce.report.claims --write")
-    if renew(text, PUBLISHED) != text:
-        lines.append(f"{DOCUMENT.name}: out of date: run python -m reproduce.report.claims --write")
+    for document in (DOCUMENT, README):
+        text = document.read_text(encoding="utf-8")
+        if renew(text, PUBLISHED, document) != text:
+            lines.append(f"{document.name}: out of date: run python -m reproduce.report.claims --write")
     return lines
 
 
@@ -121,9 +129,10 @@ def write() -> int:
     lines = published.damaged(PUBLISHED)
     if lines:
         raise UserError("\n  ".join([f"{PUBLISHED}: nothing was written: restore from git, or remove:", *lines]))
-    text = renew(DOCUMENT.read_text(encoding="utf-8"), PUBLISHED)
+    texts = {one: renew(one.read_text(encoding="utf-8"), PUBLISHED, one) for one in (DOCUMENT, README)}
     output.write(PUBLISHED, published.NAME, published.listing(PUBLISHED))
-    output.write(DOCUMENT.parent, DOCUMENT.name, text)
+    for document, text in texts.items():
+        output.write(document.parent, document.name, text)
     return 0
 
 

@@ -21,7 +21,7 @@ from reproduce import files
 from reproduce.artefact import TIERS, Artefact
 from reproduce.artefacts import ARTEFACTS, script
 from reproduce.errors import UserError, command
-from reproduce.paths import DOCUMENT, FIGURES
+from reproduce.paths import DOCUMENT, FIGURES, README
 from reproduce.report import claims, published
 from reproduce.results import measured, output, runs
 from reproduce.results.measured import Measurement
@@ -30,7 +30,7 @@ MACHINE = ("hardware", "revision")  # what a benchmark's file must say
 
 
 def publish(
-    tier: str, results: Path, figures: Path, document: Path, dry_run: bool = False, only: Sequence[str] = ()
+    tier: str, results: Path, figures: Path, documents: Sequence[Path], dry_run: bool = False, only: Sequence[str] = ()
 ) -> list[str]:
     """What changed, or would change, as lines; empty if nothing did.
 
@@ -54,8 +54,10 @@ def publish(
         pieces += [piece for piece in ARTEFACTS if piece not in pieces and any(old.glob(f"{piece.name}.*"))]
         draw(tier, staged / tier, Path(beside) / "modelled", figures / "modelled", pieces)
         output.write(staged, published.NAME, published.listing(staged))
-        text = claims.renew(files.read_text(document), staged)  # before anything moves: it may be refused
-        return move(Path(beside), figures, dry_run) + write(document, text, dry_run)
+        # before anything moves: it may be refused
+        texts = {one: claims.renew(files.read_text(one), staged, one) for one in documents}
+        lines = move(Path(beside), figures, dry_run)
+        return lines + [line for one, text in texts.items() for line in write(one, text, dry_run)]
 
 
 # ---- what must not be published -------------------------------------------------------------------------------------
@@ -186,7 +188,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     results, figures = args.results or output.ROOT / "results" / args.tier, FIGURES
     try:
-        lines = publish(args.tier, results, figures, DOCUMENT, args.dry_run, args.only or ())
+        lines = publish(args.tier, results, figures, (DOCUMENT, README), args.dry_run, args.only or ())
     except OSError as error:
         raise UserError(f"{figures}: cannot publish: {error}: make it writable and run the command again") from None
     if args.dry_run and lines:

@@ -28,6 +28,7 @@ class Place:
         for part in ("measured", "modelled"):
             (self.figures / part).mkdir(parents=True)
         shutil.copyfile(ROOT / "REPRODUCE.md", self.document)
+        shutil.copyfile(ROOT / "README.md", folder / "README.md")
 
     def log(self, run, seed=1, revision=REVISION, folder=None, **more) -> Path:
         path = write_log(folder or self.results, run, seed=seed, **more)
@@ -36,7 +37,7 @@ class Place:
         return path
 
     def publish(self, tier="quick", dry_run=False) -> list[str]:
-        return publish.publish(tier, self.results, self.figures, self.document, dry_run)
+        return publish.publish(tier, self.results, self.figures, (self.document, self.document.with_name("README.md")), dry_run)
 
     def snapshot(self) -> dict:
         everything = [*self.figures.rglob("*"), self.document]

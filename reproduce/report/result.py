@@ -1,0 +1,55 @@
+"""What was found so far, as the lines that README.md begins with. Every number is computed from the published logs."""
+
+from pathlib import Path
+
+from reproduce.judge.claims import QUICK_PAIR
+from reproduce.judge.difference import LEVEL, difference
+from reproduce.recipe.runs import FULL_RECIPE, QUICK_PANEL
+from reproduce.results import measured, output
+from reproduce.results.measured import Measurement
+
+
+def result_block(folder: Path) -> str:
+    """Markdown, from the published logs under `folder`/TIER."""
+    return "\n".join(f"- {line}" for line in (paper_experiment(folder), headline(folder), optimizers(folder))) + "\n"
+
+
+def paper_experiment(folder: Path) -> str:
+    """Whether anybody has run the paper's own experiment with this package."""
+    found = [(tier, measured.collect(folder / tier, FULL_RECIPE[0])) for tier in ("paper", "node")]
+    done = [f"top-1 {m.top1.mean:.2f} % (tier {tier}, n = {m.n})" for tier, m in found if m.top1]
+    return f"The paper's own experiment on ImageNet: {'; '.join(done) or 'not run yet, so neither time nor accuracy'}."
+
+
+def headline(folder: Path) -> str:
+    """The headline recipe beside a small-batch baseline, scaled down."""
+    large, small = pair = [measured.collect(folder / "quick", run) for run in QUICK_PAIR]
+    batches = " and ".join(f"{m.config.global_batch()}" for m in pair)
+    said = ", baseline ".join(_spread(m) for m in pair)
+    apart = _apart(large, small)
+    where = f"{output.data_sets(pair)}, mini-batches {batches}"
+    return f"Scaled down ({where}): headline {said}; difference {apart} points."
+
+
+def optimizers(folder: Path) -> str:
+    """LARS beside momentum SGD where updates are scarce."""
+    found = [measured.collect(folder / "quick", run) for run in QUICK_PANEL]
+    half = len(found) // 2
+    cells = [f"{lars.config.global_batch():,}: {_apart(lars, sgd)}" for lars, sgd in zip(found[:half], found[half:])]
+    what = f"LARS minus momentum SGD in points, by mini-batch ({100 * (1 - LEVEL):g} % intervals, scaled down)"
+    return f"{what}: {'; '.join(cells)}."
+
+
+def _spread(m: Measurement) -> str:
+    if not m.top1:
+        return "missing"
+    sd = f" ± {m.top1.sd:.2f}" if m.top1.sd is not None else ""
+    return f"{m.top1.mean:.2f}{sd} % (n = {m.n})"
+
+
+def _apart(first: Measurement, second: Measurement) -> str:
+    if not (first.top1 and second.top1):
+        return "missing"
+    found = difference(first.top1.values, second.top1.values)
+    interval = "no interval" if found.interval is None else "{:+.2f} to {:+.2f}".format(*found.interval)
+    return f"{found.mean:+.2f} ({interval})"
