@@ -37,7 +37,8 @@ class Place:
         return path
 
     def publish(self, tier="quick", dry_run=False) -> list[str]:
-        return publish.publish(tier, self.results, self.figures, (self.document, self.document.with_name("README.md")), dry_run)
+        documents = (self.document, self.document.with_name("README.md"))
+        return publish.publish(tier, self.results, self.figures, documents, dry_run)
 
     def snapshot(self) -> dict:
         everything = [*self.figures.rglob("*"), self.document]
