@@ -1,6 +1,6 @@
 """How a run's mathematics is computed, by name: choices that change its speed and its last digits, nothing else.
 
-    python -m reproduce.presets     the table of REPRODUCE.md
+    python -m reproduce.presets     the table of reproduce/engine/README.md
 
 ``reference`` is the plainest code on every device, ``fast`` the quickest there is on it. A choice of either is replaced
 by ``fast,lars=foreach`` and the like. Imports nothing outside the standard library.
@@ -66,7 +66,7 @@ def resolve(wanted: Wanted, device: str, workers_per_process: int) -> tuple[str,
 
 
 def table() -> str:
-    """Every preset's choices, as the Markdown table of REPRODUCE.md."""
+    """Every preset's choices, as the Markdown table of reproduce/engine/README.md."""
     columns = [(name, device) for device in ("cpu", "cuda") for name in NAMES]
     titles = [f"`{name}`, {'CPU' if device == 'cpu' else 'GPU'}{' (default)' if DEFAULT[device] == name else ''}"
               for name, device in columns]  # fmt: skip
