@@ -71,7 +71,7 @@ def of_the_team(claim: Claim, value: Value, runs: Sequence[PublicRun]) -> Findin
     what = MEASURED[claim.evidence]
     values = quantity(claim.evidence, runs)
     mean, low, high = (f"{x:,.{what.decimals}f}" for x in (statistics.fmean(values), min(values), max(values)))
-    good = what.better * (statistics.fmean(values) - value.value) >= -value.tolerance
+    good = what.better * (statistics.fmean(values) - value.value) >= -(value.tolerance or 0.0)
     batches = " and ".join(sorted({f"{run.global_batch:,}" for run in runs}))
     sentence = (
         f"the paper's team on its machine, with another recipe and mini-batch {batches}: "

@@ -43,13 +43,14 @@ def cells(t: Table) -> list[str]:
 
 def shown(t: Table, peers: list[Row]) -> list[str]:
     """Our rows that a peer is compared with at equal work, then `first`."""
-    return list(dict.fromkeys([*filter(None, (t.equal(row.name) for row in peers)), t.first]))
+    names = [*(t.equal(row.name) for row in peers), t.first]
+    return list(dict.fromkeys(name for name in names if name))
 
 
 def unequal(t: Table, peers: list[Row]) -> Iterator[str]:
     """`first` against peers that do less, or whose work another row of ours does."""
     for row in peers:
-        if t.equal(row.name) != t.first and t.speed(row.name):
+        if t.first and t.equal(row.name) != t.first and t.speed(row.name):
             yield against(t, row, t.first)
 
 
