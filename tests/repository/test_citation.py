@@ -10,7 +10,7 @@ from tests.helpers import ROOT
 
 # What CFF 1.2.0 asks for and allows, as far as this file goes; anything else is read up there first.
 TOP = {"cff-version", "message", "type", "title", "abstract", "version", "license", "authors", "keywords", "references"}
-REFERENCE = {"type", "scope", "title", "authors", "date-published", "url", "identifiers"}
+REFERENCE = {"type", "scope", "title", "authors", "date-published", "url", "doi", "identifiers"}
 
 
 def read(lines: list[str], indent: int = 0):
@@ -60,8 +60,8 @@ def test_it_is_cff(citation):
     reference, = citation["references"]
     assert set(reference) == REFERENCE and reference["type"] == "article"
     assert all(set(author) == {"family-names", "given-names"} for author in reference["authors"])
-    assert all(set(one) == {"type", "value", "description"} for one in reference["identifiers"])
-    assert all(one["type"] == "other" for one in reference["identifiers"])
+    assert all(set(one) == {"type", "value", "description"} for one in reference["doi", "identifiers"])
+    assert all(one["type"] == "other" for one in reference["doi", "identifiers"])
 
 
 def test_the_software_is_that_of_pyproject(citation):
@@ -76,7 +76,7 @@ def test_the_paper_is_the_one_known_here(citation):
     authors = ", ".join(f"{one['given-names']} {one['family-names']}" for one in reference["authors"])
     assert (reference["title"], authors) == (about.title, about.authors)
     number, date = about.reference.split(", ")
-    assert reference["identifiers"][0]["value"] == number
+    assert reference["doi", "identifiers"][0]["value"] == number
     assert reference["url"] == f"https://arxiv.org/abs/{number.removeprefix('arXiv:').removesuffix('v1')}"
     assert (reference["date-published"], date) == ("2019-03-29", "29 March 2019")
 

@@ -9,7 +9,7 @@
 #$ -l h_rt=00:33:00
 #$ -g gaa50000
 # Table 1: training time and top-1 accuracy. Written by reproduce/run_all.sh.
-# Expected: 1.1 min (modelled: abci), 9.1 node-hours.
+# Expected: 1.1 min (modelled: abci), 9.8 node-hours.
 # rank 0: node 0, local rank 0, GPU 0, NUMA node 0, adapter mlx5_0
 # rank 1: node 0, local rank 1, GPU 1, NUMA node 0, adapter mlx5_0
 # rank 2: node 0, local rank 2, GPU 2, NUMA node 1, adapter mlx5_1

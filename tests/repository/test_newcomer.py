@@ -1,0 +1,96 @@
+"""What somebody adds is found everywhere: a figure by its file and one line, a data set by its name."""
+
+import subprocess
+import sys
+
+import pytest
+
+from reproduce.artefacts import ARTEFACTS
+from reproduce.runner.plan import Plan
+from tests.helpers import ROOT
+
+FIGURE = '''"""Figure 9: the number of updates of each published run."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from reproduce.artefact import Artefact  # noqa: E402
+from reproduce.recipe.runs import QUICK_PAIR  # noqa: E402
+from reproduce.results import output  # noqa: E402
+from reproduce.script import entry  # noqa: E402
+
+ARTEFACT = Artefact("figure9", "Figure 9: a newcomer's", {"quick": QUICK_PAIR})
+
+
+def draw(given):
+    facts = {"artefact": "figure9", "title": ARTEFACT.title, "tier": given.tier}
+    output.announce([output.write(given.out, "figure9.json", output.to_json(facts))], ())
+
+
+main = entry(ARTEFACT, draw)
+
+if __name__ == "__main__":
+    sys.exit(main())
+'''
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A copy of the package with a new figure, and the line that lists it."""
+    made = tmp_path_factory.mktemp("newcomer") / "clone"
+    tracked = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT,
+                             capture_output=True, text=True, check=True).stdout.split("\0")  # fmt: skip
+    for name in filter(None, tracked):
+        if not name.startswith("tests/") and (ROOT / name).is_file():
+            (made / name).parent.mkdir(parents=True, exist_ok=True)
+            (made / name).write_bytes((ROOT / name).read_bytes())
+    (made / "reproduce" / "figure9.py").write_text(FIGURE)
+    return made
+
+
+def listed(clone) -> None:
+    path = clone / "reproduce" / "artefacts.py"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace('"groups")', '"groups", "figure9")'), encoding="utf-8")
+
+
+def python(clone, *words):
+    return subprocess.run([sys.executable, *words], cwd=clone, capture_output=True, text=True, timeout=120)
+
+
+def test_a_figure_that_is_not_listed_is_an_error(clone):
+    done = python(clone, "-m", "reproduce.run_all", "--list")
+    assert done.returncode
+    assert "figure9.py: declares an ARTEFACT that reproduce/artefacts.py does not list" in done.stderr
+
+
+def test_a_new_figure_is_in_the_list_in_the_document_and_draws(clone):
+    listed(clone)
+    rows = python(clone, "-m", "reproduce.run_all", "--list", "--tier", "quick").stdout.splitlines()
+    assert [row.split()[:3] for row in rows if row.startswith("figure9")] == [["figure9", "quick", "2"]]
+    assert python(clone, "-m", "reproduce.report.claims", "--write").returncode == 0
+    document = (clone / "REPRODUCE.md").read_text(encoding="utf-8")
+    assert "| Figure 9: a newcomer's | `python reproduce/figure9.py --tier quick`" in document
+    done = python(clone, "reproduce/figure9.py", "--draw", "--tier", "quick", "--out", "figures/measured/quick")
+    assert done.returncode == 0 and "wrote figures/measured/quick/figure9.json" in done.stdout, done.stderr
+
+
+def test_a_script_trains_what_is_missing_and_with_draw_only_draws(clone, tmp_path):
+    done = python(clone, "reproduce/table1.py", "--dry-run", "--out", str(tmp_path / "out"))
+    commands = done.stdout.splitlines()
+    assert sum("reproduce.engine" in line and "paper_configs/quick/" in line for line in commands) == 2, done.stderr
+    assert any("reproduce/table1.py --tier quick --results" in line for line in commands)
+    (clone / "torch.py").write_text("raise ImportError('not here')\n")
+    done = python(clone, "reproduce/table1.py", "--draw", "--results", "figures/measured/quick", "--out", str(tmp_path))
+    (clone / "torch.py").unlink()
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "table1.md").read_text() == (ROOT / "figures/measured/quick/table1.md").read_text()
+
+
+def test_a_data_set_is_read_from_a_folder_of_its_name(tmp_path):
+    plan = Plan("quick", ARTEFACTS, data=tmp_path / "data", out=tmp_path / "out")
+    assert plan.folder_of("mine") == tmp_path / "data" / "mine"
+    assert plan.folder_of("imagenet") == tmp_path / "data"
+    assert {plan.folder_of(job.config.data.dataset) for job in plan.jobs} == {tmp_path / "data" / "fashion_mnist"}
