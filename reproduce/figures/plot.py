@@ -5,18 +5,16 @@ import math
 from pathlib import Path
 
 import matplotlib
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import ScaledTranslation
 
-matplotlib.use("Agg")  # before pyplot: no display is needed, and none is assumed
-import matplotlib.pyplot as plt  # noqa: E402
-from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
-from matplotlib.patches import Rectangle  # noqa: E402
-from matplotlib.ticker import MaxNLocator  # noqa: E402
-from matplotlib.transforms import ScaledTranslation  # noqa: E402
-
-from reproduce.figures import svg  # noqa: E402
-from reproduce.figures.series import Series  # noqa: E402
-from reproduce.results import output  # noqa: E402
+from reproduce.figures import svg
+from reproduce.figures.series import Series
+from reproduce.results import output
 
 # Okabe and Ito's colour-blind-safe set.
 BLACK, ORANGE, SKY, GREEN, BLUE, RED, GREY = (
@@ -24,6 +22,8 @@ BLACK, ORANGE, SKY, GREEN, BLUE, RED, GREY = (
 )  # fmt: skip
 MARKERS = ("o", "s", "^", "D")
 HOLE_ROW = 0.11  # of the axes' height: room for the markers of one series' holes
+matplotlib.rcdefaults()  # whatever the user's matplotlibrc says: a figure looks the same on every machine
+matplotlib.use("Agg")  # no display is needed, and none is assumed
 plt.rcParams.update({
     "font.size": 10, "axes.titlesize": 10.5, "legend.fontsize": 8.5, "axes.grid": True, "grid.alpha": 0.3,
     "axes.axisbelow": True, "axes.spines.top": False, "axes.spines.right": False, "savefig.dpi": 160,

@@ -2,6 +2,9 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -9,6 +12,7 @@ from reproduce import curve, figure3, kinds
 from reproduce.artefacts import artefact
 from reproduce.figures import needed_epochs, panels, plot, series
 from reproduce.mlperf import epochs
+from reproduce.paths import ROOT
 from reproduce.recipe.runs import PAPER_SWEEP, QUICK_PANEL, QUICK_SWEEP
 from reproduce.results import output, paper, public
 from reproduce.results.measured import CONFIGS, collect
@@ -242,3 +246,23 @@ def test_every_kind_has_a_look_of_its_own():
 def test_scaled_down_is_said_for_quick_only():
     shown = [collect(CONFIGS, QUICK_PANEL[0])]
     assert output.SCALED_DOWN in output.about(shown, "quick") and output.SCALED_DOWN not in output.about(shown, "node")
+
+
+FOREIGN = {
+    "a notebook's back-end": {"MPLBACKEND": "module://matplotlib_inline.backend_inline"},
+    "another style": {"MATPLOTLIBRC": "axes.facecolor: black\nfont.size: 30\ntext.usetex: True\nlines.linewidth: 9\n"},
+}
+
+
+@pytest.mark.parametrize("foreign", FOREIGN)
+def test_figures_look_the_same_whatever_the_user_has_set(results, tmp_path, foreign):
+    settings = FOREIGN[foreign]
+    if "MATPLOTLIBRC" in settings:
+        (tmp_path / "matplotlibrc").write_text(settings["MATPLOTLIBRC"])
+        settings = {"MATPLOTLIBRC": str(tmp_path)}
+    clean = {name: value for name, value in os.environ.items() if name not in ("MPLBACKEND", "MATPLOTLIBRC")}
+    for name, environ in (("plain", clean), ("foreign", clean | settings)):
+        command = [sys.executable, "reproduce/curve.py", "--results", str(results), "--out", str(tmp_path / name)]
+        done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "plain" / "curve.svg").read_bytes() == (tmp_path / "foreign" / "curve.svg").read_bytes()

@@ -260,3 +260,17 @@ def test_a_configuration_of_pip_that_installs_elsewhere_is_one_line(sandbox, lin
     code, _, err = sandbox.run()
     assert (code != 0) == refused and ("PIP_CONFIG_FILE=/dev/null" in err) == refused
     assert sandbox.stamp.exists() != refused
+
+
+def test_a_checkout_with_the_defaults_of_windows_has_scripts_that_bash_runs(tmp_path):
+    git = ["git", "-C", tmp_path, "-c", "core.autocrlf=true"]
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    for name in (".gitattributes", "reproduce/setup.sh", "figures/measured/quick/tuning.csv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    subprocess.run([*git, "add", "--all"], check=True)
+    (tmp_path / "reproduce/setup.sh").unlink()
+    (tmp_path / "figures/measured/quick/tuning.csv").unlink()
+    subprocess.run([*git, "checkout", "-q", "--", "."], check=True)
+    for name in ("reproduce/setup.sh", "figures/measured/quick/tuning.csv"):
+        assert (tmp_path / name).read_bytes() == (ROOT / name).read_bytes(), name
