@@ -5,9 +5,11 @@ and normalises, the same steps in the same order as the torchvision back-end. Th
 jobs, with equal results: those that hold encoded files, and those that hold pixels decoded before.
 """
 
+import functools
+import importlib
 import io
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import nvidia.dali.fn as fn
@@ -32,6 +34,7 @@ class DaliBackend:
         self._gpu = device.type == "cuda"
         self.name = "dali-gpu" if self._gpu else "dali-cpu"
         self.takes_pixels = not self._gpu
+        self._to_torch = copying() if self._gpu else torch.from_dlpack
         # Of a row of pixels: torch takes ten times as long where it has to go through three values at a time.
         self._mean = torch.tensor(data.mean).repeat(data.image_size)
         self._scale = (1 / torch.tensor(data.std)).repeat(data.image_size)
@@ -115,8 +118,9 @@ class DaliBackend:
     def _collect(self, pipeline: Pipeline) -> torch.Tensor:
         stream = torch.cuda.current_stream(self._device) if self._gpu else None
         (images,) = pipeline.share_outputs(stream)
-        # No copy: with DALI's default (dynamic) executor a buffer lives as long as someone holds it.
-        tensor = torch.from_dlpack(images.as_tensor())
+        # On a CPU no copy: with DALI's default (dynamic) executor a buffer lives as long as someone holds it. On a GPU
+        # giving such a buffer back waits for the whole device, so the images are copied, on the stream in use.
+        tensor = self._to_torch(images.as_tensor())
         pipeline.release_outputs()
         return tensor
 
@@ -196,6 +200,12 @@ class DaliBackend:
 
     def close(self) -> None:
         self._pipelines, self._decoder = {}, None
+
+
+def copying() -> Callable:
+    """DALI's own way to copy a tensor to one of PyTorch's; not imported at the top, as that takes a second."""
+    plugin = importlib.import_module("nvidia.dali.plugin.pytorch.torch_utils")
+    return functools.partial(plugin.to_torch_tensor, copy=True)
 
 
 def _kind(job) -> str:
