@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from reproduce.artefact import Artefact  # noqa: E402
 from reproduce.figures import series  # noqa: E402
+from reproduce.page.view import Cell, Number, SectionData, Table, numbered  # noqa: E402
 from reproduce.recipe.runs import FULL_RECIPE, QUICK_PAIR  # noqa: E402
 from reproduce.results import measured, output, paper, public  # noqa: E402
 from reproduce.script import entry  # noqa: E402
@@ -52,6 +53,46 @@ def draw(given):
     others, ours = runs(given)
     paths = render(rows(others, ours), others, ours, given)
     output.announce(paths, ours)
+
+
+# ---- on the report page ---------------------------------------------------------------------------------------------
+
+
+def section(given, facts: dict) -> SectionData:
+    """A table per run, ours with a column per seed, and one of what is known of the paper's."""
+    tables = []
+    for kind, anchor in (("measured", "ours"), ("public", "team"), ("paper", "paper")):
+        drawn = [one for one in facts["series"] if one["kind"] == kind and _drawn(one)]
+        tables += [_curve_table(one, f"{anchor}-{number}-table") for number, one in enumerate(drawn)]
+    return SectionData(tuple(tables), tuple(_label(one) for one in facts["series"] if not _drawn(one)))
+
+
+def _drawn(one: dict) -> bool:
+    return any(point["y"] is not None for point in one["points"])
+
+
+def _label(one: dict) -> Cell:
+    return numbered(f"missing: {one['label'].partition(':')[0]}", "measured", "curve.json")
+
+
+def _curve_table(one: dict, anchor: str) -> Table:
+    source = one["sources"][0]
+    logs, seeds = source.get("logs", ()), source.get("seeds", ())
+    where = f"{', '.join(logs)}; config {source['config_hash']}" if logs else source["file"]
+    name = one["label"].partition(":")[0]
+    if one["kind"] == "public":
+        name, where = f"public run {source['run']}", f"{where}, run {source['run']}"
+    header: list[Cell] = ["epoch", "seconds since run_start", "top-1, %"]
+    header += [Number(f"seed {seed}", "setting", log) for seed, log in zip(seeds, logs)]
+    rows = [_curve_row(point, one["kind"], where, logs) for point in one["points"]]
+    return Table(anchor, numbered(f"{name}: {where}", one["kind"], where), header, rows)
+
+
+def _curve_row(point: dict, kind: str, where: str, logs: list[str]) -> list[Cell]:
+    seconds = point.get("seconds")
+    time = "missing" if seconds is None else f"{seconds:,.1f}"
+    mean = [numbered(text, kind, where) for text in (f"{point['x']:g}", time, f"{point['y']:.2f}")]
+    return [*mean, *(Number(f"{value:.2f}", kind, log) for value, log in zip(point.get("values", ()), logs))]
 
 
 main = entry(ARTEFACT, draw)

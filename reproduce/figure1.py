@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from reproduce.artefact import EVERY_TIER, Artefact  # noqa: E402
 from reproduce.cluster import files  # noqa: E402
+from reproduce.page.view import Cell, Code, Number, SectionData, numbered, numbers_of  # noqa: E402
 from reproduce.results import output  # noqa: E402
 from reproduce.script import entry  # noqa: E402
 
@@ -34,6 +35,18 @@ def render(cluster, given):
 
 def draw(given):
     output.announce(render(files.load(CLUSTER), given), ())
+
+
+# ---- on the report page ---------------------------------------------------------------------------------------------
+
+
+def section(given, facts: dict) -> SectionData:
+    rows: list[list[Cell]] = []
+    for name, known in facts["constants"].items():
+        source = f"{facts['file']}: {known['source']}"
+        rows.append([Code(name), Number(f"{known['value']:,g}", "setting", source), known["unit"], known["status"],
+                     numbered(known["source"], "setting", facts["file"])])  # fmt: skip
+    return numbers_of(facts, ["constant", "value", "unit", "status", "source"], rows)
 
 
 main = entry(ARTEFACT, draw)

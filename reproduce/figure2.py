@@ -14,6 +14,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from reproduce.artefact import EVERY_TIER, Artefact  # noqa: E402
 from reproduce.cluster import files, systems, validate  # noqa: E402
 from reproduce.cluster.step import Work  # noqa: E402
+from reproduce.kinds import RESULTS  # noqa: E402
+from reproduce.page.view import Cell, Code, SectionData, numbered, numbers_of  # noqa: E402
 from reproduce.recipe.runs import FULL_RECIPE, PAPER_SWEEP  # noqa: E402
 from reproduce.results import measured, output, paper  # noqa: E402
 from reproduce.script import entry  # noqa: E402
@@ -50,6 +52,24 @@ def render(points, given):
 def draw(given):
     found = runs(given)
     output.announce(render(rows(found), given), [m for m in found if m.left_out])
+
+
+# ---- on the report page ---------------------------------------------------------------------------------------------
+
+
+def section(given, facts: dict) -> SectionData:
+    rows = [_rate(one, point) for one in facts["series"] for point in one.get("points", [one])]
+    return numbers_of(facts, ["series", "GPUs", "images/s", "band, images/s", "efficiency, %", "source"], rows)
+
+
+def _rate(one: dict, point: dict) -> list[Cell]:
+    kind = one["kind"] if one["kind"] in RESULTS else "setting"
+    where = one.get("file") or one.get("source") or one.get("place") or one.get("run") or "figure2.json"
+    source = f"{where}; {one.get('status') or one.get('stack') or one['label']}"
+    band = " to ".join(f"{value:,.0f}" for value in point["band"]) if "points" in one else ""
+    share = f"{100 * point['efficiency']:.1f}" if "efficiency" in point else ""
+    texts = (one["label"], f"{point['gpus']:,}", f"{point['images_per_second']:,.0f}", band, share)
+    return [*(numbered(text, kind, source) for text in texts), Code(source)]
 
 
 main = entry(ARTEFACT, draw)

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from reproduce.artefact import Artefact  # noqa: E402
 from reproduce.figures import series  # noqa: E402
 from reproduce.mlperf import epochs  # noqa: E402
+from reproduce.page.view import Cell, Code, Number, SectionData, numbered, numbers_of  # noqa: E402
 from reproduce.recipe.runs import PAPER_SWEEP, QUICK_PANEL, QUICK_SWEEP  # noqa: E402
 from reproduce.results import measured, output, paper  # noqa: E402
 from reproduce.script import entry  # noqa: E402
@@ -71,6 +72,24 @@ def draw(given):
     paths = render(rows(found, given), found, given)
     needed = ARTEFACT.runs[given.tier]
     output.announce(paths, [m for m in found.values() if m.run in needed or m.left_out])
+
+
+# ---- on the report page ---------------------------------------------------------------------------------------------
+
+
+def section(given, facts: dict) -> SectionData:
+    rows = [_batch(one, index, point) for one in facts["series"] for index, point in enumerate(one["points"])]
+    return numbers_of(facts, ["series", "mini-batch, images", "top-1, %", "single seeds, %", "source"], rows)
+
+
+def _batch(one: dict, index: int, point: dict) -> list[Cell]:
+    known, kind = one["sources"][min(index, len(one["sources"]) - 1)], one["kind"]
+    source = "; ".join(known.get("logs", ())) or known.get("file") or known["run"]
+    source += f"; {one['status']}" if one["status"] else ""
+    top1 = "missing" if point["y"] is None else f"{point['y']:.2f}"
+    seeds = ", ".join(f"{value:.2f}" for value in point.get("values") or ())
+    return [numbered(one["label"], kind, source), Number(f"{point['x']:,}", "setting", source),
+            numbered(top1, kind, source), numbered(seeds, kind, source), Code(source)]  # fmt: skip
 
 
 main = entry(ARTEFACT, draw)

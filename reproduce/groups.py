@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from reproduce import table  # noqa: E402
 from reproduce.artefact import Artefact  # noqa: E402
 from reproduce.cluster import files  # noqa: E402
+from reproduce.page.view import Cell, Code, Number, SectionData, numbered, numbers_of  # noqa: E402
 from reproduce.results import output, steptimes  # noqa: E402
 from reproduce.script import entry  # noqa: E402
 
@@ -60,6 +61,36 @@ def draw(given):
     output.announce(render(rows(result), result, given), ())
     if result is None:
         print(f"groups: {exchange.MISSING} --out {given.results / steptimes.FILE}")
+
+
+# ---- on the report page ---------------------------------------------------------------------------------------------
+
+
+def section(given, facts: dict) -> SectionData:
+    rows = [_step(facts["source"], network, one) for network in facts.get("rates", ()) for one in network["variants"]]
+    rows += [_modelled_step(facts["modelled"], one) for one in facts["modelled"]["rules"]]
+    header: list[Cell] = ["network", "groups by", "wire", "exchange", "step, ms", "lowest to highest, or band, ms", "n",
+                          "source"]  # fmt: skip
+    return numbers_of(facts, header, rows)
+
+
+def _step(source: str, network: dict, one: dict) -> list[Cell]:
+    where, ms = f"{source}: {network['network']}", [1e3 * seconds for seconds in one["seconds"]]
+    rate = "unlimited" if network["mbit"] is None else f"{network['mbit']:g} Mbit/s"
+    texts = (f"{1e3 * one['median']:,.0f}", f"{min(ms):,.0f} to {max(ms):,.0f}", str(one["n"]))
+    return [*_rule(rate, one, one["wire"]), *(Number(text, "measured", where) for text in texts), Code(source)]
+
+
+def _modelled_step(modelled: dict, one: dict) -> list[Cell]:
+    file, (low, high) = modelled["file"], (1e3 * seconds for seconds in one["band"])
+    texts = (f"{1e3 * one['seconds']:,.1f}", f"{low:,.1f} to {high:,.1f}")
+    name = f"modelled: {modelled['cluster']}"
+    return [*_rule(name, one, "fp16"), *(Number(text, "modelled", file) for text in texts), "none", Code(file)]
+
+
+def _rule(network: str, one: dict, wire: str) -> list[Cell]:
+    way = "overlapped" if one["overlap"] else "after backward"
+    return [numbered(network, "setting", "groups.json"), Code(one["rule"]), Code(wire), way]
 
 
 main = entry(ARTEFACT, draw)

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from xml.sax.saxutils import escape, quoteattr
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -19,7 +20,6 @@ from matplotlib.lines import Line2D
 
 from reproduce.kinds import RESULTS
 
-STYLE = {"svg.hashsalt": "reproduce", "svg.fonttype": "path"}  # the same names of parts, and letters, on every machine
 POINTS = 72  # units of an SVG of Matplotlib per inch
 UNITS = ("%", "ms", "s", "images")  # what may follow the last comma of an axis label
 RADIUS = 6  # of the circle that answers to the pointer
@@ -28,9 +28,11 @@ RADIUS = 6  # of the circle that answers to the pointer
 def render(figure: Figure) -> bytes:
     """The figure as an SVG document, without date and version."""
     buffer = io.BytesIO()
-    with matplotlib.rc_context(STYLE):
+    # the same names of parts, and the same letters, on every machine
+    with matplotlib.rc_context({"svg.hashsalt": "reproduce", "svg.fonttype": "path"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    body, end, _ = buffer.getvalue().decode("utf-8").rpartition("</svg>")
+    text = re.sub(rf' id="({"|".join(RESULTS)})"', "", buffer.getvalue().decode("utf-8"))  # an id is of one element
+    body, end, _ = text.rpartition("</svg>")
     return "\n".join([body.rstrip(), *_groups(figure), f"{end}\n"]).encode("utf-8")
 
 
@@ -49,8 +51,8 @@ def _circles(ax: Axes, line: Line2D) -> Iterable[str]:
     assert figure is not None
     height, scale = figure.get_figheight() * POINTS, POINTS / figure.dpi
     name = _name(ax, line)
-    for x, y in zip(*line.get_data()):
-        across, up = line.get_transform().transform((float(x), float(y)))
+    for x, y in np.asarray(line.get_xydata(), float).tolist():
+        across, up = line.get_transform().transform((x, y))
         if not (math.isfinite(across) and math.isfinite(up)):
             continue
         said = f"{name}{_value(ax.xaxis, x)}; {_value(ax.yaxis, y)}"

@@ -1,18 +1,28 @@
 """The sections of the report page that say what holds: claims, Table 1, stored curves."""
 
 import os
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
 from reproduce.artefact import Artefact, named
+from reproduce.errors import UserError
 from reproduce.judge import claims, compare
-from reproduce.judge.public_evidence import Finding
+from reproduce.judge.claims import Judged
 from reproduce.judge.verdict import Verdict
-from reproduce.page import html
-from reproduce.page.html import Content, Markup, Number, Section, element
+from reproduce.page.view import (
+    Cell,
+    Code,
+    Link,
+    Missing,
+    Section,
+    SectionData,
+    Table,
+    judgement,
+    numbered,
+    spaced,
+)  # fmt: skip
 from reproduce.results import measured, paper
 from reproduce.results.measured import Measurement
 from reproduce.results.output import ROOT
@@ -22,16 +32,26 @@ PAPER_FILE = "paper_configs/paper.toml"
 
 @dataclass(frozen=True)
 class Given:
-    """What a page is made of: the results folder of one tier; and where the page will lie, for its links."""
+    """What a page is made of: the results folder of one tier; and where the page will be, for its links.
+
+    `sections`: by name of the artefact, what turns its side-car file into the numbers and notes of its section.
+    """
 
     tier: str
     results: Path
     out: Path
     artefacts: tuple[Artefact, ...]
+    sections: "Mapping[str, Callable[[Given, dict], SectionData]]" = field(default_factory=dict)
 
-    def link(self, path: Path, text: Content) -> Markup:
+    def link(self, path: Path, text: Cell, kind: str = "", source: str = "") -> Link:
         """A relative link to a file from the page."""
-        return html.link(text, quote(Path(os.path.relpath(path, self.out)).as_posix()))
+        return Link(text, quote(Path(os.path.relpath(path, self.out)).as_posix()), kind, source)
+
+    def section(self, piece: Artefact) -> "Callable[[Given, dict], SectionData]":
+        """Raises `UserError` if the artefact has none: it must not vanish from the page without a word."""
+        if piece.name not in self.sections:
+            raise UserError(f"{piece.script}: has no section on the page: write its section(given, facts)")
+        return self.sections[piece.name]
 
     @property
     def folder(self) -> str:
@@ -45,7 +65,7 @@ class Given:
 
 @dataclass(frozen=True)
 class StoredCurve:
-    """A run held against stored curves: its log, the verdict, and which stored curves, with their number."""
+    """A run compared with stored curves: its log, the verdict, and which stored curves, with their number."""
 
     run: str
     log: Path
@@ -53,90 +73,86 @@ class StoredCurve:
     source: str
 
 
-def numbered(text: str, kind: str, source: str) -> Content:
-    """`text` as a `Number` if it holds a figure, else as it is: a word has neither kind nor source.
-
-    What says that something is missing is no number of that kind, whatever figures its reason holds.
-    """
-    if not re.search(r"\d", text):
-        return text
-    if html.is_hole(text):
-        return element("span", text, class_="gap", data_kind="setting", data_source=source)
-    return Number(text, kind, source)
-
-
 def logs_of(found: Iterable[Measurement]) -> str:
     """The source of a measured number: the folders of its logs, with the hash of the recipe."""
     return "; ".join(f"logs/{m.name}, n = {m.n}, config {m.config.hash}" for m in found if m.n)
 
 
-def verdict(one: Verdict, source: str) -> Markup:
-    word = element("strong", one.word, class_="verdict", data_verdict=one.word)
-    return element("span", word, ": ", numbered(one.reason, "setting", source))
+# ---- claims ---------------------------------------------------------------------------------------------------------
+
+CLAIM_COLUMNS: dict[str, Callable[[Judged], Cell]] = {
+    "claim": lambda one: numbered(one.claim.text, "paper", _place(one)),
+    "paper (status)": lambda one: numbered(one.paper, "paper", _place(one)),
+    "measured here (tier, n)": lambda one: numbered(one.evidence, "measured", logs_of(one.shown) or "no log"),
+    "verdict": lambda one: judgement(one.verdict, f"{PAPER_FILE}: {_reason(one)}"),
+    "logs of": lambda one: spaced([Link(m.name, f"#run-{m.name}") for m in one.shown]) if one.shown else "none",
+    "public evidence (not ours)": lambda one: spaced([
+        numbered(f"{finding}.", "public", finding.source or "figures/public") for finding in one.public
+    ]),
+}  # fmt: skip
 
 
-def claims_section(given: Given) -> Section:
-    known, rows = paper.load(), []
-    for one in claims.judged({given.tier: given.results}):
-        value = known.values.get(one.claim.value)
-        place = f"{known.about.reference}: {value.place if value else 'text'}, {known.claim_status(one.claim)}"
-        reason = value.tolerance_reason if value and one.shown else "what the measurement needs"
-        rows.append([
-            numbered(one.claim.text, "paper", place), numbered(one.paper, "paper", place),
-            numbered(one.evidence, "measured", logs_of(one.shown) or "no log"),
-            verdict(one.verdict, f"{PAPER_FILE}: {reason}"),
-            html.join(_run_links(one.shown)) if one.shown else "none",
-            html.join(part for finding in one.public for part in (_finding(finding), " ")),
-        ])  # fmt: skip
-    header = ["claim", "paper (status)", "measured here (tier, n)", "verdict", "logs of", "public evidence (not ours)"]
+def _place(one: Judged) -> str:
+    known = paper.load()
+    value = known.values.get(one.claim.value)
+    return f"{known.about.reference}: {value.place if value else 'text'}, {known.claim_status(one.claim)}"
+
+
+def _reason(one: Judged) -> str:
+    value = paper.load().values.get(one.claim.value)
+    return value.tolerance_reason if value and one.shown else "what the measurement needs"
+
+
+def claims_section(given: Given, found: Iterable[Judged]) -> Section:
+    rows = [[column(one) for column in CLAIM_COLUMNS.values()] for one in found]
     caption = f"Each claim of the paper against the logs of tier {given.tier}, and no others."
-    return Section("claims", "Claims", html.table(caption, header, rows, "claims-table"))
+    return Section("claims", "Claims", Table("claims-table", caption, list(CLAIM_COLUMNS), rows, stacked=True))
 
 
-def _finding(one: Finding) -> Content:
-    return numbered(f"{one}.", "public", one.source or "figures/public")
+def judged(given: Given) -> list[Judged]:
+    return claims.judged({given.tier: given.results})
 
 
-def _run_links(found: Iterable[Measurement]) -> list[Content]:
-    links = [html.link(m.name, f"#run-{m.name}") for m in found]
-    return [part for link in links for part in (link, " ")][:-1]
+# ---- table 1 --------------------------------------------------------------------------------------------------------
 
 
 def table1_section(given: Given) -> Section:
-    known = paper.load()
+    known, piece = paper.load(), named(given.artefacts, "table1")
     rows = [_paper_row(row, known.about.reference) for row in known.table1]
-    rows += [_measured_row(m, given.tier) for m in given.measure(named(given.artefacts, "table1").runs[given.tier])]
-    note = (
-        "Time is run_start to run_stop of the MLPerf log, mean over the n runs; top-1 is the mean over them with the "
-        "sample standard deviation. Emulated: fewer devices than workers, so the time is that of the emulation and no "
-        "claim about the paper's. Recalled: known from memory of the paper, not read again; the wording of all paper "
-        "rows is recalled."
-    )
-    title = named(given.artefacts, "table1").title
+    rows += [_measured_row(m, given.tier) for m in given.measure(piece.runs[given.tier])]
     caption = f"The paper's rows, then those measured in tier {given.tier}."
-    return Section("table1", title, [html.table(caption, compare.HEADER, rows, "table1-table"), element("p", note)])
+    return Section("table1", piece.title, Table("table1-table", caption, compare.HEADER, rows, stacked=True))
 
 
-def _paper_row(row: paper.Row, reference: str) -> list[Content]:
+def _paper_row(row: paper.Row, reference: str) -> list[Cell]:
     source = f"{reference}, Table 1: {row.status_text}; {row.check}; {row.cites}"
     return [numbered(cell, "paper", source) for cell in compare.paper_row(row)]
 
 
-def _measured_row(m: Measurement, tier: str) -> list[Content]:
+def _measured_row(m: Measurement, tier: str) -> list[Cell]:
     logs, config = logs_of([m]) or "no log", f"paper_configs/{m.run}.toml, config {m.config.hash}"
-    cells = []
+    cells: list[Cell] = []
     for name, cell in zip(compare.HEADER, compare.measured_row(m, tier)):
         kind = "measured" if name in ("time", "top-1", "n") else "setting"
-        cells.append(html.code(cell) if name == "library" else numbered(cell, kind, logs if m.n else config))
+        cells.append(Code(cell) if name == "library" else numbered(cell, kind, logs if m.n else config))
     return cells if m.n else ["none" if name == "n" else cell for name, cell in zip(compare.HEADER, cells)]
 
 
+# ---- stored curves --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StoredData:
+    table: Table | None = None
+    missing: Missing | None = None
+
+
 def stored_section(given: Given, stored: Iterable[StoredCurve]) -> Section:
-    rows = [[given.link(one.log, html.code(one.run)), verdict(one.verdict, one.source),
+    rows = [[given.link(one.log, Code(one.run)), judgement(one.verdict, one.source),
              numbered(one.source, "measured", one.source)] for one in stored]  # fmt: skip
-    command = f"python -m reproduce.report.check {given.folder}"
-    body = html.hole(command, "no run was held against stored curves") if not rows else html.table(
-        "Each run of this tier against the stored curves of its recipe.", ["run", "verdict", "held against"], rows,
-        "stored-table",
-    )  # fmt: skip
-    return Section("stored", "Stored curves", body)
+    if not rows:
+        command = f"python -m reproduce.report.check {given.folder}"
+        return Section("stored", "Stored curves", StoredData(missing=Missing("there is no run to compare", command)))
+    caption = "Each run of this tier against the stored curves of its recipe."
+    return Section("stored", "Stored curves", StoredData(
+        Table("stored-table", caption, ["run", "verdict", "compared with"], rows)))  # fmt: skip

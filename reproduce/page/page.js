@@ -1,12 +1,18 @@
 "use strict";
-// Reads a chart out: the point nearest to the pointer, or the one the arrow keys stand on.
+// Reads a picture out: the mark nearest to the pointer, or the one the arrow keys are at.
 for (const plot of document.querySelectorAll(".plot")) {
   const chart = plot.querySelector(".chart");
   const svg = chart.querySelector("svg");
-  const cursor = svg.querySelector(".cursor");
   const readout = plot.querySelector(".readout");
+  const lines = [...svg.querySelectorAll(".values")]
+    .map((line) => [...line.querySelectorAll("circle")]).filter((line) => line.length);
+  if (!lines.length) continue;
   const hint = readout.textContent;
-  const lines = [...svg.querySelectorAll(".line")].map((line) => [...line.querySelectorAll("circle")]);
+  const cursor = document.createElementNS(svg.namespaceURI, "circle");
+  cursor.setAttribute("class", "cursor");
+  cursor.setAttribute("r", "8");
+  cursor.setAttribute("visibility", "hidden");
+  svg.append(cursor);
   let line = -1;
   let point = 0;
 

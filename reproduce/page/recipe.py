@@ -2,12 +2,22 @@
 
 import dataclasses
 import re
+from dataclasses import dataclass
 
 from reproduce.artefact import named
 from reproduce.errors import UserError
-from reproduce.page import html
-from reproduce.page.evidence import Given, numbered
-from reproduce.page.html import Content, Markup, Number, Section, element
+from reproduce.page.evidence import Given
+from reproduce.page.view import (
+    Anchor,
+    Cell,
+    Code,
+    Number,
+    Section,
+    Strong,
+    Table,
+    numbered,
+    spaced,
+)  # fmt: skip
 from reproduce.paths import DOCUMENT
 from reproduce.recipe.load import Config
 from reproduce.recipe.schema import RECIPE, SOURCES, Source
@@ -22,27 +32,39 @@ DEVIATIONS = "## Deviations from the paper\n"
 # ---- hyper-parameters -----------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class RecipeData:
+    about: Cell
+    complete: Table
+    differing: Table
+    legend: Table
+
+
 def recipe_section(given: Given) -> Section:
     main = given.measure(named(given.artefacts, "table1").runs[given.tier][:1])[0].config
-    rows = [_value_row(main, name) for name in values(main)]
-    legend = [[html.code(kind), numbered(words, "setting", "reproduce.config")] for kind, words in SOURCES.items()]
-    differing = [
-        [html.code(m.name), *_value_row(m.config, name)]
+    header: list[Cell] = ["hyper-parameter", "value", "source", "where, or why"]
+    complete = [_value_row(main, name) for name in values(main)]
+    legend: list[list[Cell]] = [
+        [Code(kind), numbered(words, "setting", "reproduce.config")] for kind, words in SOURCES.items()
+    ]
+    return Section("recipe", "Hyper-parameters and where each comes from", RecipeData(
+        (Code(main.run.name), ": ", numbered(main.run.title, "setting", f"config {main.hash}"), ". Config ",
+         Code(main.hash), "."),
+        Table("recipe-table", f"The recipe {main.run.name}, complete.", header, complete),
+        Table("differing-table", f"Values that are not those of {main.run.name}.", ["run", *header],
+              _differing(given, main)),
+        Table("sources-table", "Sources.", ["source", "meaning"], legend),
+    ))  # fmt: skip
+
+
+def _differing(given: Given, main: Config) -> list[list[Cell]]:
+    """A row for each value of the tier's other runs that is not the one of `main`."""
+    return [
+        [Code(m.name), *_value_row(m.config, name)]
         for m in runs.collect(given.results, given.tier, given.artefacts)
         for name, value in values(m.config).items()
         if values(main)[name] != value
     ]
-    title = numbered(main.run.title, "setting", f"config {main.hash}")
-    about = element("p", html.code(main.run.name), ": ", title, ". Config ", html.code(main.hash), ".")
-    header = ["hyper-parameter", "value", "source", "where, or why"]
-    return Section("recipe", "Hyper-parameters and where each comes from", [
-        about,
-        html.table(f"The recipe {main.run.name}, complete.", header, rows, "recipe-table"),
-        html.details("The other runs of this tier: what differs",
-                     html.table(f"Values that are not those of {main.run.name}.", ["run", *header], differing,
-                                "differing-table")),
-        html.details("What the sources mean", html.table("Sources.", ["source", "meaning"], legend, "sources-table")),
-    ])  # fmt: skip
 
 
 def values(config: Config) -> dict[str, object]:
@@ -51,12 +73,12 @@ def values(config: Config) -> dict[str, object]:
     return {f"{section}.{key}": value for section, entries in parts for key, value in entries.items()}
 
 
-def _value_row(config: Config, name: str) -> list[Content]:
+def _value_row(config: Config, name: str) -> list[Cell]:
     source = config.sources.get(name, Source("default", "not stated; the field's default"))
     kind, where = KIND_OF.get(source.kind, "setting"), f"{source.kind}: {source.ref}"
     phases = name == "batch.local_batch"
     value = Number(_phases(config) if phases else _plain(values(config)[name]), kind, where)
-    return [html.code(name), value, html.code(source.kind), numbered(source.ref, kind, f"config {config.hash}, {name}")]
+    return [Code(name), value, Code(source.kind), numbered(source.ref, kind, f"config {config.hash}, {name}")]
 
 
 def _phases(config: Config) -> str:
@@ -88,25 +110,31 @@ def deviations() -> list[tuple[str, str]]:
 
 
 def deviations_section(_: Given) -> Section:
-    source = "REPRODUCE.md, Deviations from the paper"
-    items = [
-        element("li", element("strong", title), " ", inline(text), data_kind="setting", data_source=source)
-        for title, text in deviations()
-    ]
-    return Section("deviations", "Deviations from the paper", element("ul", *items, class_="deviations"))
+    items = [(title, inline(text)) for title, text in deviations()]
+    return Section("deviations", "Deviations from the paper", items)
 
 
-def inline(text: str) -> Markup:
-    """Markdown's `code` and **bold** as HTML; everything else is text."""
-    parts = re.split(r"`([^`]+)`", text)
-    return html.join(html.code(part) if i % 2 else _bold(part) for i, part in enumerate(parts))
+def inline(text: str) -> Cell:
+    """Markdown's `code` and **bold** as cells; everything else is text."""
+    parts = re.split(r"(`[^`]+`|\*\*.+?\*\*)", text)
+    return tuple(_inline(part) for part in parts if part)
 
 
-def _bold(text: str) -> Markup:
-    return html.join(element("strong", part) if i % 2 else part for i, part in enumerate(text.split("**")))
+def _inline(part: str) -> Cell:
+    if part.startswith("**") and part.endswith("**"):
+        return Strong(part[2:-2])
+    return Code(part[1:-1]) if part.startswith("`") and part.endswith("`") else part
 
 
 # ---- environment ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EnvironmentData:
+    """`left_out`: (run, log, reason) of each log that gives no number."""
+
+    table: Table
+    left_out: list[tuple[str, str, str]]
 
 
 def environment_section(given: Given) -> Section:
@@ -117,39 +145,35 @@ def environment_section(given: Given) -> Section:
         rows.append(_benchmark_row(given, benchmark))
     header = ["run", "title", "config", "n", "hardware", "devices", "precision", "loader", "torch", "revision", "logs"]
     caption = f"What made the measurements of tier {given.tier}, as their logs say."
-    left = [
-        element("li", html.code(m.run), ": ", html.code(item.log), ": ", html.code(item.reason))
-        for m in found for item in m.left_out
-    ]  # fmt: skip
-    out = html.join([element("p", "Logs that give no number:"), element("ul", *left)]) if left else ""
-    table = html.table(caption, header, rows, "runs-table")
-    return Section("environment", "Environment and logs", [table, out])
+    left = [(m.run, item.log, item.reason) for m in found for item in m.left_out]
+    data = EnvironmentData(Table("runs-table", caption, header, rows), left)
+    return Section("environment", "Environment and logs", data)
 
 
-def _environment_row(given: Given, m: Measurement) -> list[Content]:
+def _environment_row(given: Given, m: Measurement) -> list[Cell]:
     source = f"logs/{m.name}"
-    name = element("span", html.code(m.name), id=f"run-{m.name}")
-    title, digest = numbered(m.config.run.title, "setting", f"paper_configs/{m.run}.toml"), html.code(m.config.hash)
+    name = Anchor(Code(m.name), f"run-{m.name}")
+    title, digest = numbered(m.config.run.title, "setting", f"paper_configs/{m.run}.toml"), Code(m.config.hash)
     if not m.n:
-        return [name, title, digest, numbered(m.missing, "setting", source), *["missing"] * 6, "none"]
-    links = [given.link(log.path, f"seed {log.seed}") for log in m.logs]
+        gaps: list[Cell] = [numbered(m.missing, "setting", source), *["missing"] * 6, "none"]
+        return [name, title, digest, *gaps]
     return [
         name, title, digest, Number(str(m.n), "measured", source),
         numbered(" / ".join(m.hardware), "setting", source),
         numbered(", ".join(f"{n:,}" for n in m.devices), "setting", source),
-        html.code(m.environment("precision")), html.code(m.environment("backend")), html.code(m.environment("torch")),
-        html.code(m.environment("revision") or "unknown"),
-        element("span", html.join(f for link in links for f in (link, " ")), data_kind="measured", data_source=source),
+        Code(m.environment("precision")), Code(m.environment("backend")), Code(m.environment("torch")),
+        Code(m.environment("revision") or "unknown"),
+        spaced([given.link(log.path, f"seed {log.seed}", "measured", source) for log in m.logs]),
     ]  # fmt: skip
 
 
-def _benchmark_row(given: Given, result: steptimes.Result) -> list[Content]:
+def _benchmark_row(given: Given, result: steptimes.Result) -> list[Cell]:
     about, path = result.about, given.results / steptimes.FILE
     steps = {len(timing.seconds) for network in result.networks for timing in network.timings}
     return [
-        html.code(steptimes.COMMAND), "benchmark of group rules", "none",
+        Code(steptimes.COMMAND), "benchmark of group rules", "none",
         Number(" or ".join(map(str, sorted(steps))), "measured", steptimes.FILE),
         *(numbered(str(about.get(key)), "setting", steptimes.FILE) for key in ("hardware", "hosts")),
-        html.code(str(about.get("precision"))), "none", html.code(str(about.get("torch"))),
-        html.code(str(about.get("revision") or "unknown")), given.link(path, path.name),
+        Code(str(about.get("precision"))), "none", Code(str(about.get("torch"))),
+        Code(str(about.get("revision") or "unknown")), given.link(path, path.name),
     ]  # fmt: skip

@@ -55,6 +55,12 @@ def test_words_at_the_ticks_are_said_and_so_are_labels_that_the_legend_leaves_ou
     ]  # fmt: skip
 
 
+def test_no_two_elements_share_the_id_of_a_kind(axes):
+    for _ in range(2):
+        axes.plot([1, 2], [1, 2], **plot.look("measured", plot.BLUE))
+    assert b'id="measured"' not in svg.render(axes.figure)
+
+
 def test_neither_date_nor_version_is_written(axes):
     axes.plot([1, 2], [1, 2])
     first, second = (svg.render(axes.figure) for _ in range(2))

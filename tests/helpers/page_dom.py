@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
 from reproduce.kinds import KINDS
-from reproduce.page.html import VOID
 
 # A number is a run of digits that no letter or hyphen leads into: not the 50 of ResNet-50, the 1 of top-1 or of D1.
 NUMBER = re.compile(r"(?<![\w.-])[-+±]?\d[\d.,]*")
+VOID = ("img", "meta", "br", "link")
 LABELS = re.compile(r"\b(?:Table|Figures?) \d+(?:(?:, | and | to )\d+)*")  # names of things in the paper
 
 
@@ -80,14 +80,12 @@ def unsourced(root: Node) -> list[str]:
     """The numbers of a page that have no kind and source.
 
     Not counted: what is no number of a result or a setting, but a name (code, headings and links to them, labels of
-    the paper's tables), the ticks of an axis, and what is not shown (style, script, the head).
+    the paper's tables), and what is not shown (style, script, the head).
     """
     found = []
     for node, text in root.strings():
         around = list(node.line())
         if any(one.tag in ("head", "style", "script", "code", "h1", "h2", "h3", "nav") for one in around):
-            continue
-        if any(one.tag == "g" and one.attributes.get("class") == "axis" for one in around):
             continue
         if NUMBER.search(LABELS.sub("", text)):
             owner = next((one for one in around if "data-kind" in one.attributes), None)

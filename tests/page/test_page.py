@@ -11,19 +11,24 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from jinja2 import UndefinedError
 
+from reproduce.artefact import named
 from reproduce.artefacts import ARTEFACTS
 from reproduce.errors import UserError
 from reproduce.judge.verdict import Verdict
 from reproduce.kinds import KINDS
 from reproduce.page import build as page
 from reproduce.page import figures as page_figures
+from reproduce.page import picture
 from reproduce.page import recipe as page_recipe
 from reproduce.page.evidence import Given, StoredCurve
-from reproduce.page.html import Number, element
+from reproduce.page.view import Anchor, Code, Gap, Judgement, Link, Number, Strong, Table
 from reproduce.recipe import load as configs
 from reproduce.recipe.runs import PAPER_SWEEP
+from reproduce.report.page import SECTIONS
 from reproduce.results import measured
+from reproduce.results import runs as page_runs
 from tests.helpers import ROOT
 from tests.helpers.logs import write_log
 from tests.helpers.page_dom import tree, unsourced
@@ -37,7 +42,7 @@ HOSTILE = "<script>alert('x')</script>\"'&<b>"
 def published(tmp_path_factory):
     """The page of the published quick logs, in a folder of its own."""
     out = tmp_path_factory.mktemp("page")
-    assert page.main(["--results", str(PUBLISHED), "--out", str(out)], ARTEFACTS) == 0
+    assert page.main(["--results", str(PUBLISHED), "--out", str(out)], ARTEFACTS, SECTIONS) == 0
     return out / "index.html"
 
 
@@ -52,13 +57,20 @@ def copied(tmp_path):
     return Path(shutil.copytree(PUBLISHED, tmp_path / "results"))
 
 
+def given(results, tier="quick", out=None, sections=SECTIONS):
+    return Given(tier, results, out or results, ARTEFACTS, sections)
+
+
 def built(results, tier="quick", **more):
-    return tree(page.build(Given(tier, results, results, ARTEFACTS), **more))
+    return tree(page.build(given(results, tier), **more))
 
 
 def figure(results, name):
     """The section of one figure alone."""
-    return tree(page_figures.figure_section(Given("quick", results, results, ARTEFACTS), name).markup).named(name)
+    piece = named(ARTEFACTS, name)
+    shown = page_figures.figure_section(piece, page_figures.figure_data(given(results), piece))
+    template = page.templates().get_template(shown.file)
+    return tree(template.render(data=shown.data, name=name))
 
 
 def kinds(node):
@@ -120,7 +132,7 @@ def test_the_numbers_are_those_of_the_logs(root):
     accuracies = [f"{100 * log.accuracies[-1].top1:.2f}" for log in m.logs]
     assert texts == ["90", f"{sum(log.accuracies[-1].seconds for log in m.logs) / m.n:,.1f}", f"{m.top1.mean:.2f}",
                      *accuracies]  # fmt: skip
-    sources = [cell.attributes["data-source"] for cell in last.children[3:]]
+    sources = [next(cell.all("span")).attributes["data-source"] for cell in last.children[3:]]
     assert sources == [f"logs/headline_b800_w20/result_{log.seed}.txt" for log in m.logs]
     row = next(tr for tr in root.named("table1-table").parent.all("tr") if "headline recipe" in tr.text)
     assert f"{m.top1.mean:.2f} % ± {m.top1.sd:.2f} sd" in row.text and "(emulated)" in row.text
@@ -181,6 +193,37 @@ def test_stored_curves_show_what_they_are_given(tmp_path):
     assert unsourced(found) == [] and "reproduce.report.check" not in found.text
 
 
+def test_an_artefact_without_a_section_is_an_error_not_a_figure_that_vanishes(tmp_path):
+    (tmp_path / "logs").mkdir()
+    assert set(SECTIONS) == {one.name for one in ARTEFACTS} - {"table1"}
+    known = {name: made for name, made in SECTIONS.items() if name != "groups"}
+    with pytest.raises(UserError, match="reproduce/groups.py: has no section on the page"):
+        page.build(given(tmp_path, sections=known))
+
+
+# ---- the answer -----------------------------------------------------------------------------------------------------
+
+
+def test_the_page_leads_with_three_lines_and_one_picture(root):
+    first, second, *_ = [one for one in root.named("main").children if getattr(one, "tag", "") == "section"]
+    assert [first.attributes["id"], second.attributes["id"]] == ["answer", "claims"]
+    runs, optimizers, claims = (line.text for line in first.all("li"))
+    assert len(list(first.all("svg"))) == 1 and not list(root.named("figure3").all("svg"))
+    logs = sum(m.n for m in page_runs.collect(PUBLISHED, "quick", ARTEFACTS))
+    assert re.match(rf"Runs complete: 10 of 10, with {logs} seeds in all; (\d+) of \1 seeds compared ", runs)
+    assert claims == "Claims of the paper: none reproduced, none outside, 4 missing, 2 not comparable."
+    lars, sgd = (measured.collect(PUBLISHED, f"quick/panel_{one}_b1600_w40").top1 for one in ("lars", "sgd"))
+    assert f"1,600: {lars.mean - sgd.mean:+.2f} (" in optimizers and "n = 3 and 3" in optimizers
+
+
+def test_an_answer_without_runs_says_what_is_missing(tmp_path):
+    (tmp_path / "logs").mkdir()
+    quick, node = (built(tmp_path, tier).named("answer") for tier in ("quick", "node"))
+    assert "missing: none of 10" in quick.text and "missing at 800" in quick.text and not list(quick.all("svg"))
+    assert "missing: tier node has no runs with momentum SGD" in node.text
+    assert unsourced(quick) == unsourced(node) == []
+
+
 # ---- holes ----------------------------------------------------------------------------------------------------------
 
 
@@ -202,18 +245,18 @@ def test_a_figure_of_other_logs_is_a_hole(copied):
     found = figure(copied, "curve")
     assert "curve.json is not of the logs of quick/headline_b800_w20 that are here now" in found.text
     assert not list(found.all("svg"))
-    assert list(figure(copied, "groups").all("img"))  # drawn from no log
+    assert list(figure(copied, "groups").all("svg"))  # drawn from no log
 
 
 def test_a_figure_of_the_same_seed_run_again_is_a_hole(copied):
     write_log(copied, HEADLINE, seed=1)
     assert "not of the logs of quick/headline_b800_w20 that" in figure(copied, "curve").text
     facts = json.loads((copied / "figure3.json").read_text())
-    given = Given("quick", copied, copied, ARTEFACTS)
+    shown = given(copied)
     panel = [(source, point) for source, point in page_figures.ends(facts) if "panel" in source["run"]]
-    assert len(panel) == 8 and all(page_figures.current(given, source, point) for source, point in panel)
+    assert len(panel) == 8 and all(page_figures.current(shown, source, point) for source, point in panel)
     write_log(copied, "quick/panel_lars_b800_w20", seed=1)
-    stale = [source["run"] for source, point in panel if not page_figures.current(given, source, point)]
+    stale = [source["run"] for source, point in panel if not page_figures.current(shown, source, point)]
     assert stale == ["quick/panel_lars_b800_w20"]
 
 
@@ -237,16 +280,20 @@ def test_a_figure_of_another_tier_or_broken_is_a_hole(copied):
 
 
 def test_a_lost_picture_is_a_hole(copied):
-    (copied / "groups.png").unlink()
-    assert "groups.png is not readable" in figure(copied, "groups").text
+    path = copied / "groups.svg"
+    for content in ("<svg", "<html></html>"):
+        path.write_text(content)
+        assert "groups.svg is not readable: groups.svg: not " in figure(copied, "groups").text
+    path.unlink()
+    assert "groups.svg is not readable: No such file" in figure(copied, "groups").text
 
 
 def test_published_models_stand_in_for_no_other_results(copied, root):
-    assert list(root.named("figure1").all("img")) and not list(figure(copied, "figure1").all("img"))
+    assert list(root.named("figure1").all("svg")) and not list(figure(copied, "figure1").all("svg"))
 
 
 def test_a_missing_folder_is_one_line(tmp_path, capsys):
-    assert page.main(["--results", str(tmp_path / "nowhere")], ARTEFACTS) == 2
+    assert page.main(["--results", str(tmp_path / "nowhere")], ARTEFACTS, SECTIONS) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1 and "run_all.sh --tier quick" in error
 
@@ -269,10 +316,40 @@ def test_what_files_hold_stays_text(copied):
     assert all(HOSTILE in found.named(name).text for name in ("environment", "stored", "curve"))
 
 
-def test_elements_escape_and_leave_markup():
-    made = element("p", HOSTILE, element("b", "5 < 6"), title=HOSTILE, hidden=True, lang=None)
-    back = tree(made).children[0]
-    assert back.attributes == {"title": HOSTILE, "hidden": None} and back.text == f"{HOSTILE}5 < 6"
+def test_templates_escape_text_in_every_place(tmp_path):
+    twice = [shape(HOSTILE, HOSTILE) for shape in (Gap, Anchor, Judgement)]
+    cells = [Number(HOSTILE, "paper", HOSTILE), Link(HOSTILE, HOSTILE, "paper", HOSTILE), Code(HOSTILE),
+             Strong(HOSTILE), HOSTILE, *twice]  # fmt: skip
+    table = page.templates().get_template("macros.html").module.table(Table("x", HOSTILE, cells, [cells]))
+    back = tree(table)
+    assert not list(back.all("script", "b")) and len(list(back.all("th"))) == len(cells) + 1
+    assert all(HOSTILE in cell.text for cell in back.all("th", "td"))
+    assert {one.attributes["title"] for one in back.all() if "title" in one.attributes} == {f"paper: {HOSTILE}"}
+
+
+def test_a_misspelt_name_in_a_template_is_an_error():
+    with pytest.raises(UndefinedError):
+        page.templates().from_string("{{ one.tile }}").render(one=Code("x"))
+
+
+def test_a_picture_brings_only_shapes(tmp_path):
+    (tmp_path / "drawn.svg").write_text(
+        """<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="9pt" onload="x()">
+        <style>* { color: red }</style><script>x()</script><image href="http://x"/><foreignObject><p/></foreignObject>
+        <defs><path id="mark" d="M 0 0"/></defs><g clip-path="url(#clip)" onclick="x()"
+        style="fill: #ff0000; color: red"><use xlink:href="#mark" x="1" y="2"/><use xlink:href="http://x/#mark"/><rect fill="url(http://x)"/></g>
+        <g class="values" data-kind="measured"><circle cx="1" cy="2" r="6"><title>a &lt;b> 5</title></circle></g>
+        </svg>"""
+    )
+    found = tree(picture.read(tmp_path / "drawn.svg", "A & B"))
+    (svg,) = found.children
+    assert [one.tag for one in svg.all()] == ["defs", "path", "g", "use", "use", "rect", "g", "circle", "title"]
+    assert svg.attributes["aria-label"].startswith("A & B. ") and not {"onload", "width"} & set(svg.attributes)
+    path, group, use, away, rect, values, _, title = list(svg.all())[1:]
+    assert path.attributes["id"] == "drawn-mark" and use.attributes["href"] == "#drawn-mark"
+    assert group.attributes == {"clip-path": "url(#drawn-clip)", "fill": "#ff0000"}
+    assert away.attributes == {} and rect.attributes == {} and title.text == "a <b> 5"
+    assert unsourced(found) == [] and values.attributes["data-source"] == "drawn.json"
 
 
 # ---- a good page ----------------------------------------------------------------------------------------------------
@@ -284,11 +361,12 @@ def test_it_loads_nothing_and_lets_nothing_else_act(published, root):
             value = node.attributes.get(name) or ""
             assert not re.match(r"(?i)\s*(https?:|//|javascript:|file:)", value), value
         assert not [name for name in node.attributes if name == "style" or name.startswith("on")]
-    assert {one.attributes["src"][:22] for one in root.all("img")} == {"data:image/png;base64,"}
+    assert not list(root.all("img")) and len([one for one in root.all("svg")]) == 5
     text = published.read_text(encoding="utf-8")
-    assert "@import" not in text and "url(" not in text and "http:" not in text.replace("http-equiv", "")
+    assert "@import" not in text and set(re.findall(r"url\(.", text)) == {"url(#"}
+    assert "http:" not in text.replace("http-equiv", "")
     policy, = (one.attributes["content"] for one in root.all("meta") if "http-equiv" in one.attributes)
-    assert policy.startswith("default-src 'none'; img-src data:; style-src 'sha256-") and "unsafe" not in policy
+    assert policy.startswith("default-src 'none'; style-src 'sha256-") and "unsafe" not in policy
     assert len([*root.all("script"), *root.all("style")]) == 2 and not list(root.all("link"))
 
 
@@ -362,7 +440,7 @@ def test_styles_answer_to_preferences_print_and_keyboard():
 
 def test_the_same_files_give_the_same_bytes(published):
     before = published.read_bytes()
-    assert page.main(["--results", str(PUBLISHED), "--out", str(published.parent)], ARTEFACTS) == 0
+    assert page.main(["--results", str(PUBLISHED), "--out", str(published.parent)], ARTEFACTS, SECTIONS) == 0
     assert published.read_bytes() == before
 
 
@@ -385,11 +463,10 @@ def test_folders_with_odd_names_are_linked(tmp_path):
     log = write_log(results, HEADLINE)
     href = next(one.attributes["href"] for one in built(results).named("environment").all("a"))
     assert unquote(href) == log.relative_to(results).as_posix()
-    apart = tree(page.build(Given("quick", results, tmp_path / "out", ARTEFACTS)))
+    apart = tree(page.build(given(results, out=tmp_path / "out")))
     href = next(one.attributes["href"] for one in apart.named("environment").all("a"))
     assert (tmp_path / "out" / unquote(href)).resolve() == log.resolve() and "#" not in href
 
 
 def test_places_of_figures_are_the_results_folder_alone(tmp_path):
-    given = Given("quick", tmp_path, tmp_path, ARTEFACTS)
-    assert all(page_figures.places(given, piece) == [tmp_path] for piece in ARTEFACTS)
+    assert all(page_figures.places(given(tmp_path), piece) == [tmp_path] for piece in ARTEFACTS)

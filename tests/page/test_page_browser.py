@@ -8,6 +8,7 @@ import pytest
 
 from reproduce.artefacts import ARTEFACTS
 from reproduce.page import build as page
+from reproduce.report.page import SECTIONS
 from tests.helpers import ROOT
 from tests.helpers.browser import Browser
 from tests.helpers.needs import need_program
@@ -26,7 +27,7 @@ BEYOND = """[...document.querySelectorAll('body *')].filter((one) => !one.closes
 def folder(tmp_path_factory):
     """The page of the published quick logs, and where pictures of it go."""
     made = tmp_path_factory.mktemp("page")
-    assert page.main(["--results", str(PUBLISHED), "--out", str(made)], ARTEFACTS) == 0
+    assert page.main(["--results", str(PUBLISHED), "--out", str(made)], ARTEFACTS, SECTIONS) == 0
     return made
 
 
@@ -49,10 +50,23 @@ def test_opens_from_disk_without_errors_requests_or_overflow(browser, folder, na
     assert (folder / f"{name}.png").stat().st_size > 50_000
     assert browser.of(*TROUBLE) == []
     asked = {event["request"]["url"] for event in browser.of("Network.requestWillBeSent")}
-    assert {one for one in asked if not one.startswith("data:image/png")} == {url(folder)}
+    assert asked == {url(folder)}
     assert browser.eval("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     assert browser.eval(BEYOND) == []
-    assert browser.eval("[...document.images].every((one) => one.complete && one.naturalWidth > 100)")
+    widths = browser.eval("[...document.querySelectorAll('.chart svg')].map((one) => one.clientWidth)")
+    assert len(widths) == 5 and min(widths) > 300
+
+
+def test_the_claims_are_whole_on_a_phone(browser, folder):
+    """Every cell is inside the window, with the name of its column, which the first row names where it is wide."""
+    browser.open(url(folder), 390, 844)
+    cells = "[...document.querySelectorAll('#claims tbody tr > *')]"
+    assert browser.eval(f"{cells}.every((one) => one.getBoundingClientRect().right <= 390)")
+    names = browser.eval(f"{cells}.map((one) => getComputedStyle(one, '::before').content)")
+    assert len(names) == 6 * 6 and names[1:6] == names[7:12] and '"verdict"' in names
+    browser.open(url(folder), 1200, 900)
+    names = browser.eval(f"{cells}.map((one) => getComputedStyle(one, '::before').content)")
+    assert '"verdict"' not in names
 
 
 def test_the_policy_stops_script_style_and_requests_of_others(browser, folder):
@@ -74,7 +88,7 @@ def points(browser):
     browser.eval("document.querySelector('.plot').scrollIntoView({ behavior: 'instant' })")
     place = "(({ left, top, width, height }) => [left + width / 2, top + height / 2])"
     return browser.eval(
-        f"[...document.querySelector('.chart').querySelectorAll('.line circle')].map((one) => "
+        f"[...document.querySelector('.chart').querySelectorAll('.values circle')].map((one) => "
         f"[...{place}(one.getBoundingClientRect()), one.textContent])"
     )
 
@@ -83,21 +97,28 @@ def test_pointing_at_a_curve_shows_its_value_with_kind_and_source(browser, folde
     browser.open(url(folder))
     hint, *nothing = readout(browser)
     assert nothing == [None, None] and not NUMBER.search(hint)
-    for x, y, text in points(browser)[::9]:
+    seen = set()
+    for x, y, text in points(browser):
         browser.point(x + 2, y - 2)
         shown, kind, source = readout(browser)
-        assert shown == f"measured: {text}" and kind == "measured"
-        assert "logs/headline_b800_w20/result_1.txt" in source
+        assert shown == f"{kind}: {text}" and source == "figure3.json"
+        seen.add(kind)
+    assert seen == {"paper", "measured"}
     assert unsourced(tree(browser.eval("document.querySelector('.plot').outerHTML"))) == []
 
 
 def test_keys_reach_every_value(browser, folder):
     browser.open(url(folder))
-    known = [text for _, _, text in points(browser)]
-    assert len(known) == 23
+    lines = browser.eval("[...document.querySelector('.chart').querySelectorAll('.values')].map("
+                         "(one) => [...one.querySelectorAll('title')].map((title) => title.textContent))")  # fmt: skip
+    *_, known = [line for line in lines if line]
+    assert len(known) == 4
     browser.eval("document.querySelector('.chart').focus()")
-    seen = []
-    for _ in known:
+    browser.press("ArrowRight")
+    browser.press("ArrowUp")  # from the first line to the last
+    browser.press("Home")
+    seen = [readout(browser)[0].removeprefix("measured: ")]
+    for _ in known[1:]:
         browser.press("ArrowRight")
         seen.append(readout(browser)[0].removeprefix("measured: "))
     assert seen == known
@@ -143,7 +164,7 @@ def test_without_script_the_values_are_in_tables(browser, folder):
     node = browser.call("DOM.querySelector", nodeId=answer, selector="#ours-0-table")["nodeId"]
     caption = browser.call("DOM.getOuterHTML", nodeId=node)["outerHTML"]
     assert "headline_b800_w20" in caption
-    summary = browser.call("DOM.querySelector", nodeId=answer, selector=".plot + details > summary")["nodeId"]
+    summary = browser.call("DOM.querySelector", nodeId=answer, selector="#curve details > summary")["nodeId"]
     x, y = middle(browser, summary)
     for kind in ("mousePressed", "mouseReleased"):
         browser.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
