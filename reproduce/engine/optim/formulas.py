@@ -1,4 +1,4 @@
-"""What LARS is: the five public forms a reader may mean by the word, momentum SGD beside them, and a plain reference.
+"""What LARS is: five public forms of it, momentum SGD and RMSprop warm-up beside them, and plain references.
 
 Notation: w weight, g *mean* gradient over the global batch, v momentum buffer, m momentum, lam weight decay, eta trust
 coefficient, eps epsilon, s trust ratio. d = g + lam w is the direction. Public implementations differ in where the
