@@ -36,9 +36,9 @@ class Place:
         path.write_text(path.read_text().replace('"revision": null', f'"revision": {said}'))
         return path
 
-    def publish(self, tier="quick", dry_run=False) -> list[str]:
+    def publish(self, tier="quick", dry_run=False, only=()) -> list[str]:
         documents = (self.document, self.document.with_name("README.md"))
-        return publish.publish(tier, self.results, self.figures, documents, dry_run)
+        return publish.publish(tier, self.results, self.figures, documents, dry_run, only)
 
     def snapshot(self) -> dict:
         everything = [*self.figures.rglob("*"), self.document]
@@ -130,7 +130,7 @@ def test_nothing_else_is_copied_and_nothing_deleted(place):
 def test_one_artefact_is_published_without_the_runs_of_the_others(place, monkeypatch):
     monkeypatch.setattr(publish, "ARTEFACTS", (artefact("table1"), artefact("figure3")))
     place.refused("logs/panel_lars_b800_w20: no log")
-    lines = publish.publish("quick", place.results, place.figures, place.document, only=["table1"])
+    lines = place.publish(only=["table1"])
     assert any("table1.md" in line for line in lines) and not any("figure3" in line for line in lines)
     assert published(place, HEADLINE, 1).exists()
 
