@@ -1,7 +1,7 @@
 """Interrupted runs: the same bits as an uninterrupted one, one log, the documented exit codes."""
 
-import itertools
 import json
+import math
 import os
 import shutil
 import signal
@@ -16,10 +16,11 @@ from reproduce.engine.dist.comm import Comm
 from reproduce.engine.dist.wishes import Wishes
 from reproduce.engine.model import weights_sha256
 from reproduce.errors import EXIT_PREEMPTED, CheckpointError
-from reproduce.events import RESUMED, checkpoint_folder, log_path, read_events, read_log
+from reproduce.events import ENVIRONMENT, PREFIX, RESUMED, checkpoint_folder, log_path, read_events, read_log
 from reproduce.locks import Lock
 from tests.helpers import ROOT
 from tests.helpers.data import make_config, make_folder
+from tests.helpers.logs import RUN, write_log
 from tests.helpers.runs import SLOW, finish, outcome, start, wait_for
 from tests.helpers.worker_run import MadeUpImages, build
 
@@ -243,23 +244,18 @@ def test_two_runs_in_one_folder_exclude_each_other(tmp_path, images):
 
 
 def test_events_of_a_resumed_epoch_are_complete_and_its_seconds_are_not_counted(tmp_path):
-    from reproduce.events import CONFIG, LogWriter, end, point
-    from reproduce.events import start as begin
-
-    log, clock = LogWriter(tmp_path / "result_1.txt"), itertools.count(10**9, 10**9)
-
-    def write(event):
-        log(type(event)(event.key, event.value, event.metadata, event.kind, at=next(clock)))
-
-    write(point(CONFIG, {"hash": "x", "recipe": {"schedule": {"epochs": 3}}}))
-    write(point("reproduce_environment", {"hardware": "A", "devices": 1}))
-    write(begin("run_start"))
-    for epoch in range(3):
-        write(begin("epoch_start", epoch_num=epoch + 1))
-        if epoch == 1:
-            write(point(RESUMED, {"hardware": "A", "devices": 1}))
-        write(end("epoch_stop", images=10))
-    write(end("run_stop", status="success"))
-    found = read_log(tmp_path / "result_1.txt")
+    path = write_log(tmp_path, RUN, seconds=900.0)
+    lines = path.read_text().splitlines(keepends=True)
+    second = [i for i, line in enumerate(lines) if '"epoch_start"' in line][1]
+    where = next(json.loads(line.removeprefix(PREFIX)) for line in lines if ENVIRONMENT in line)
+    resumed = json.loads(lines[second].removeprefix(PREFIX)) | {
+        "event_type": "POINT_IN_TIME", "key": RESUMED, "value": where["value"],
+    }  # fmt: skip
+    lines.insert(second + 1, PREFIX + json.dumps(resumed) + "\n")
+    path.write_text("".join(lines))
+    found = read_log(path)
     assert found.complete and found.interruptions == 1 and not found.moved
-    assert found.images_per_second == 10.0
+    config = found.config["recipe"]
+    rate = config["data"]["train_images"] * config["schedule"]["epochs"] / 900.0
+    assert found.images_per_second == pytest.approx(rate, rel=1e-3)
+    assert math.isnan(found.epoch_seconds[1]) and not math.isnan(found.epoch_seconds[0])
