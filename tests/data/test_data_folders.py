@@ -1,8 +1,10 @@
 """The index of a data folder and the lay-out of the embedded set: what is accepted, the one line for what is not."""
 
+import errno
 import gzip
 import hashlib
 import json
+import os
 import shutil
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from PIL import Image
 
 from reproduce.engine.data import embedded, folders
+from reproduce.engine.preflight import facts
 from reproduce.errors import DataError
 from tests.helpers.data import encode, make_config, make_folder, picture
 
@@ -218,3 +221,102 @@ def test_target_that_cannot_be_written(tmp_path, source):
         embedded.lay_out(tmp_path / "file" / "out", source)
     with pytest.raises(DataError, match="cannot be written"):
         embedded.lay_out(tmp_path / "file", source)
+
+
+# ---- folders that are not as stated are described -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["@eaDir", "lost+found", "__MACOSX"])
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_folders_of_systems_are_no_classes(tmp_path, part, name):
+    root = make_folder(tmp_path / "d")
+    (root / part / name).mkdir()
+    assert index(root, tmp_path).classes == ["n01", "n02", "n03"]
+
+
+def test_extra_folder_is_named(tmp_path):
+    root = make_folder(tmp_path / "d")
+    (root / "train" / "backup").mkdir()
+    message = fails(root, tmp_path)
+    assert "only in train: backup" in message and "no images in backup" in message
+
+
+def test_stray_folder_beside_flat_images_does_not_hide_the_mapping(tmp_path):
+    root = flat(tmp_path, "val_map.txt", MAPPINGS["val_map.txt"])
+    (root / "val" / "thumbnails").mkdir()
+    assert index(root, tmp_path).val.labels.tolist() == LABELS
+
+
+def test_images_one_level_too_deep(tmp_path):
+    root = make_folder(tmp_path / "d")
+    for folder in list((root / "train").iterdir()):
+        moved = folder.rename(tmp_path / "moved")
+        folder.mkdir()
+        moved.rename(folder / folder.name)
+    assert "one level too deep, as in n01/n01, n02/n02, n03/n03: move them up" in fails(root, tmp_path)
+
+
+def test_archives_not_unpacked(tmp_path):
+    root = make_folder(tmp_path / "d")
+    for folder in list((root / "train").iterdir()):
+        shutil.rmtree(folder)
+        folder.with_suffix(".tar").write_bytes(b"")
+    assert "archives not unpacked: n01.tar, n02.tar, n03.tar: unpack each" in fails(root, tmp_path)
+
+
+@pytest.mark.parametrize(("part", "keep"), [("train", 0), ("val", 2)])
+def test_loose_images(tmp_path, part, keep):
+    root = make_folder(tmp_path / "d")
+    for folder in list((root / part).iterdir()):
+        for path in sorted(folder.iterdir())[keep:]:
+            path.rename(root / part / path.name)
+        if not keep:
+            folder.rmdir()
+    expected = {0: "24 images lie loose, directly in it", 2: "5 images lie loose, beside the class folders"}[keep]
+    assert expected in fails(root, tmp_path)
+
+
+@pytest.mark.parametrize("mapping", ["val/val.txt", "LOC_val_solution.csv", "val_map.txt"])
+def test_mapping_with_paths_and_byte_order_mark(tmp_path, mapping):
+    text = MAPPINGS[mapping].replace("ILSVRC", "val/ILSVRC").replace("\n", "\r\n")
+    assert index(flat(tmp_path, mapping, "\ufeff" + text), tmp_path).val.labels.tolist() == LABELS
+
+
+def test_mapping_of_one_image_to_two_classes(tmp_path):
+    text = MAPPINGS["val_map.txt"] + f"\n{NAMES[0]}.JPEG n01\n"
+    assert f"gives {NAMES[0]} the classes n03 and n01" in fails(flat(tmp_path, "val_map.txt", text), tmp_path)
+
+
+def test_folder_that_cannot_be_listed(tmp_path, monkeypatch):
+    """The list of a folder is refused here by the call itself: the superuser may list every folder."""
+    root = make_folder(tmp_path / "d")
+    real = os.scandir
+
+    def refused(path):
+        if str(path).endswith("train/n02"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    assert "train/n02: cannot be listed: Permission denied: make it readable" in fails(root, tmp_path)
+
+
+def test_folder_that_is_a_link_to_itself(tmp_path):
+    root = make_folder(tmp_path / "d")
+    (root / "train" / "n04").symlink_to("n04")
+    assert "train/n04: cannot be read: Too many levels of symbolic links" in fails(root, tmp_path)
+
+
+def test_one_class_in_two_unicode_forms(tmp_path):
+    root = make_folder(tmp_path / "d")
+    (root / "train" / "n01").rename(root / "train" / "caf\u00e9")
+    (root / "val" / "n01").rename(root / "val" / "cafe\u0301")
+    assert r"the same letters in two Unicode forms, 'caf\xe9' and 'cafe\u0301'" in fails(root, tmp_path)
+
+
+def test_names_that_are_not_utf8_are_taken_by_the_preflight_as_by_the_training(tmp_path):
+    root = make_folder(tmp_path / "d")
+    for part in ("train", "val"):
+        (root / part / "n01").rename(os.fsdecode(os.fsencode(root / part) + b"/caf\xe9"))
+    found = facts.dataset(root, make_config(tmp_path / "config").data, 4)
+    assert found["error"] == "" and found["classes"] == 3

@@ -18,6 +18,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExec
 from pathlib import Path
 
 from reproduce.engine.data import folders
+from reproduce.engine.data.mapping import FLAT_MAPPINGS
 from reproduce.engine.data.pieces import Folder, Piece, Tar, file_piece
 from reproduce.engine.data.staged import PARTS, drop_caches, locked, note_page_cache, own, staged, write
 from reproduce.engine.progress import Progress
@@ -89,7 +90,7 @@ def _stage(source: Path, target: Path, jobs: int, alone: bool) -> dict:
             about["files"] += about[part]
             about["bytes"] += size
         # the classes of a flat validation folder, and a lay-out's own marker, last as it was there
-        for name in (*folders.FLAT_MAPPINGS, folders.MARKER):
+        for name in (*FLAT_MAPPINGS, folders.MARKER):
             if (source / name).is_file():
                 piece = file_piece(source, name, (source / name).stat().st_size, there)
                 _copy([piece], target, pool, jobs, None)

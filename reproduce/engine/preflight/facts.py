@@ -102,7 +102,7 @@ def code() -> dict:
     """SHA-256 over the names and contents of this package's files, and the git commit where there is one."""
     root, digest = Path(reproduce.__file__).parent, hashlib.sha256()
     for path in sorted(p for p in root.rglob("*") if p.is_file() and p.suffix != ".pyc"):
-        digest.update(f"{path.relative_to(root)}\0".encode())
+        digest.update(os.fsencode(f"{path.relative_to(root)}\0"))
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return {"digest": digest.hexdigest()[:12], "revision": revision.revision()}
 
@@ -143,7 +143,7 @@ def dataset(root: Path, data, sample: int) -> dict:
     names = sorted(index.train.names) + index.val.names
     drawn = random.Random(SAMPLE_SEED).sample(names, min(sample, len(names)))
     found = {"error": "", "train": len(index.train.names), "val": len(index.val.names), "classes": len(index.classes)}
-    found["names"] = hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
+    found["names"] = hashlib.sha256(os.fsencode("\n".join(names))).hexdigest()[:12]
     found["sample"] = {name: _digest(root / name) for name in drawn}
     return found
 
