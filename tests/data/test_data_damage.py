@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from reproduce.engine.data.images import substituted
 from reproduce.errors import DataError
@@ -109,3 +110,22 @@ def test_what_only_dali_cannot_decode_goes_to_torchvision(opened, tmp_path):
         found = updates(loader.train_epoch(0))
     assert loader.bad == (set(), set())
     assert all(torch.allclose(found[u][0], expected[u][0], atol=0.2) for u in expected)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_image_that_is_too_large_is_said_to_be_too_large(opened, tmp_path, monkeypatch, backend):
+    root = make_folder(tmp_path / "d")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)
+    sorted((root / "train" / "n02").iterdir())[1].write_bytes(encode(Image.new("L", (200, 200)), "PNG"))
+    with pytest.raises(DataError, match=r"the image is too large: .* pixels"):
+        list(opened(root, backend=backend).train_epoch(0))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_grey_of_16_bits_is_its_upper_8_bits_on_both_back_ends(opened, tmp_path, backend):
+    root = make_folder(tmp_path / "d")
+    path = sorted((root / "val" / "n01").iterdir())[0]
+    path.write_bytes(encode(Image.fromarray(np.full((60, 60), 100 * 256 + 17, np.uint16)), "PNG"))
+    images, _, numbers = next(iter(opened(root, backend=backend).val_batches()))
+    grey = images[numbers.tolist().index(0)] * torch.tensor([58.4, 57.1, 57.4])[:, None, None]
+    assert (grey + torch.tensor([123.7, 116.3, 103.5])[:, None, None] - 100).abs().max() < 1.01

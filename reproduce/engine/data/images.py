@@ -5,13 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from reproduce.errors import DataError
 
 CACHE_BYTES = 1_000_000_000  # a set smaller than this is kept in memory, encoded
 DECODE_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what PIL raises for damaged files
 ENDS = (b"\xff\xd9", b"IEND\xaeB`\x82")  # the last bytes of a whole JPEG and of a whole PNG
+PNG = b"\x89PNG\r\n\x1a\n"  # then the header: bit depth at byte 24, colour type at 25 (0: grey, 4: with alpha)
 READ_THREADS = 8  # files in flight for a set that is not cached: hides the latency of a network file system
 
 
@@ -55,7 +56,7 @@ class ImageFiles:
     def _read(self, number: int) -> bytes:
         path = self.root / self.names[number]
         try:
-            return path.read_bytes()
+            return eight_bits(path.read_bytes())
         except OSError as error:
             raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
@@ -69,8 +70,8 @@ class ImageFiles:
             try:
                 with Image.open(io.BytesIO(encoded[at])) as image:
                     self._sizes[numbers[at]] = image.height, image.width
-            except DECODE_ERRORS:
-                self.condemn(int(numbers[at]), "zero bytes" if not encoded[at] else "no image header")
+            except DECODE_ERRORS as error:
+                self.condemn(int(numbers[at]), _why(error, encoded[at]))
                 continue
             if not encoded[at].endswith(ENDS):
                 self.examine(numbers[at : at + 1], encoded[at : at + 1])
@@ -83,7 +84,7 @@ class ImageFiles:
                 with Image.open(io.BytesIO(data)) as image:
                     image.convert("RGB")
             except DECODE_ERRORS as error:
-                self.condemn(number, str(error))
+                self.condemn(number, _why(error, data))
 
     def condemn(self, number: int, why: str) -> None:
         """Note a corrupt file, or raise `DataError` naming it, as the policy says."""
@@ -97,6 +98,33 @@ class ImageFiles:
     def close(self) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+
+
+def eight_bits(encoded: bytes) -> bytes:
+    """A PNG of 16-bit grey as one of its upper 8 bits; every other file as it is.
+
+    PIL clips such values to 255 where DALI scales them, so both back-ends are given the same 8 bits.
+    """
+    if not (encoded.startswith(PNG) and encoded[24:25] == b"\x10" and encoded[25:26] in (b"\0", b"\4")):
+        return encoded
+    try:
+        with Image.open(io.BytesIO(encoded)) as image:
+            pixels = np.asarray(image)
+    except DECODE_ERRORS:
+        return encoded  # whoever decodes it says what is wrong
+    grey = (pixels >> 8).astype(np.uint8) if pixels.ndim == 2 else pixels[..., 0].astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(grey).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def _why(error: Exception, encoded: bytes) -> str:
+    """Why PIL does not open or decode a file."""
+    if isinstance(error, Image.DecompressionBombError):
+        return f"the image is too large: {error}"
+    if isinstance(error, UnidentifiedImageError):
+        return "no image header" if encoded else "zero bytes"
+    return str(error)
 
 
 def substituted(numbers: np.ndarray, good: np.ndarray) -> np.ndarray:
