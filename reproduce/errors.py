@@ -1,5 +1,6 @@
 """Errors a user can act on: one clear line, a non-zero exit code, no traceback."""
 
+import errno
 import functools
 import os
 import sys
@@ -7,6 +8,18 @@ import sys
 EXIT_USER_ERROR = 2
 EXIT_PREEMPTED = 75  # asked to stop (SIGTERM, SIGUSR1) and stopped after a checkpoint: the same command goes on
 EXIT_LOST = 76  # another process of the run died or hangs: the same command goes on from the last checkpoint
+
+
+ACCESS = "make it accessible to this user, or name another path"
+SPACE = "free space or raise the limit, or name another path, then run the same command again"
+BROKEN = "name another path, or have the file system repaired"
+PATH = "name another path"
+# What a path or a disk of the user's can cause. A file that is not there is none of these: it may be a bug of ours.
+REMEDIES = {
+    errno.EACCES: ACCESS, errno.EPERM: ACCESS, errno.EROFS: ACCESS, errno.ENOSPC: SPACE, errno.EDQUOT: SPACE,
+    errno.EFBIG: SPACE, errno.EIO: BROKEN, errno.ESTALE: BROKEN, errno.ELOOP: PATH, errno.ENAMETOOLONG: PATH,
+    errno.ENOTDIR: PATH, errno.EISDIR: PATH,
+}  # fmt: skip
 
 
 class UserError(Exception):
@@ -56,8 +69,19 @@ def say(error: UserError) -> None:
     print(error if isinstance(error, Preempted) else f"error: {error}", file=sys.stderr, flush=True)
 
 
+def of_system(error: OSError) -> UserError | None:
+    """An error of a path or a disk as one line; None for any other, which may be a bug and keeps its traceback."""
+    if error.errno not in REMEDIES:
+        return None
+    where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+    return UserError(f"{where}{error.strerror}: {REMEDIES[error.errno]}")
+
+
 def command(main):
-    """Wrap a ``main(argv=None, ...) -> int | None`` so that a `UserError` prints one line and gives its exit code."""
+    """Wrap a ``main(argv=None, ...) -> int | None`` so that an error of the user's prints one line, with its exit code.
+
+    That is a `UserError`, and an `OSError` that `of_system` knows.
+    """
 
     @functools.wraps(main)
     def wrapped(argv=None, *more, **named):
@@ -69,6 +93,12 @@ def command(main):
         except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
             sys.stdout = open(os.devnull, "w")  # else the interpreter complains again while it exits
             return 0
+        except OSError as error:
+            said = of_system(error)
+            if said is None:
+                raise
+            say(said)
+            return said.exit_code
         except KeyboardInterrupt:
             print("interrupted: run the same command again to continue", file=sys.stderr, flush=True)
             return 130

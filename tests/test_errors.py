@@ -1,0 +1,34 @@
+"""The boundary of every command: what the user can act on is one line and exit code 2; a bug keeps its traceback."""
+
+import errno
+import os
+
+import pytest
+
+from reproduce.errors import command
+
+
+def failing(error: Exception):
+    @command
+    def main(argv=None):
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ENOSPC, errno.EDQUOT, errno.ELOOP, errno.ENAMETOOLONG])
+def test_an_error_of_a_path_or_disk_is_one_line(number, capsys):
+    assert failing(OSError(number, os.strerror(number), "/data/train"))() == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: /data/train: {os.strerror(number)}: ") and said.count("\n") == 1
+
+
+def test_a_full_disk_without_a_path_is_one_line(capsys):
+    assert failing(OSError(errno.ENOSPC, "No space left on device"))() == 2
+    assert capsys.readouterr().err.startswith("error: No space left on device: free space")
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOENT, "No such file", "ours.json"), ValueError("a bug")])
+def test_a_bug_keeps_its_traceback(error):
+    with pytest.raises(type(error)):
+        failing(error)()
