@@ -16,6 +16,7 @@ import statistics
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from reproduce import files, log_rules
 from reproduce.errors import LogError
@@ -172,7 +173,7 @@ def read_log(path: Path) -> RunLog:
 
 
 def _interpret(path: Path, events: list[tuple[float, Event]]) -> RunLog:
-    first: dict[str, object] = {}
+    first: dict[str, Any] = {}
     for _, event in events:
         first.setdefault(event.key, event.value)
     if not events:
@@ -180,7 +181,7 @@ def _interpret(path: Path, events: list[tuple[float, Event]]) -> RunLog:
     if not isinstance(first.get(CONFIG), dict):
         return RunLog(path, "foreign", "was not written by this package: it names no config")
     parts = [event.value for _, event in events if event.key in (ENVIRONMENT, RESUMED)]
-    about = {
+    about: dict[str, Any] = {
         "config": first[CONFIG], "environment": _environment([part for part in parts if isinstance(part, dict)]),
         "seed": first["seed"] if is_count(first.get("seed"), most=2**63) else None,
         "global_batch": first["global_batch_size"] if is_count(first.get("global_batch_size"), 1) else None,

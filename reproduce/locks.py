@@ -62,6 +62,7 @@ class Lock:
             time.sleep(0.1)
 
     def _try(self) -> bool:
+        assert self._file is not None, "the file is opened before it is locked"
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -78,6 +79,7 @@ class Lock:
 
     def _holder(self) -> str:
         """Who has it, as far as it has said so."""
+        assert self._file is not None, "the file is opened before it is locked"
         try:
             told = json.loads(os.pread(self._file, 4096, 0))
             where = f"process {told['pid']} on {told['host']} since {told['since']}"

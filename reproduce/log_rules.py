@@ -112,22 +112,24 @@ def stated(config: Config) -> dict:
     o, s, adaptive = config.optimizer, config.schedule, config.optimizer.trust_coefficient is not None
     prefix = "lars_opt" if adaptive else "sgd_opt"
     warmup = config.updates_at(s.warmup_epochs)
+    if s.decay != "step" and (s.decay_epochs is None or s.end_lr_ratio is None):
+        raise TypeError(f"schedule.decay = {s.decay!r} without decay_epochs or end_lr_ratio")
     due = {
         "global_batch_size": config.global_batch(), "model_bn_span": config.local_batch(0),
         "train_samples": config.data.train_images, "eval_samples": config.data.val_images,
         "opt_name": "lars" if adaptive else "sgd",
         f"{prefix}_base_learning_rate": s.peak_lr,
         f"{prefix}_learning_rate_warmup_epochs": s.warmup_epochs,
-        f"{prefix}_learning_rate_decay_steps": config.updates_at(s.warmup_epochs + s.decay_epochs) - warmup,
+        f"{prefix}_learning_rate_decay_steps": config.updates_at(s.warmup_epochs + (s.decay_epochs or 0)) - warmup,
         f"{prefix}_learning_rate_decay_poly_power": 1.0 if s.decay == "linear" else s.decay_power,
         f"{prefix}_momentum": o.momentum, f"{prefix}_weight_decay": o.weight_decay,
     }  # fmt: skip
     if s.decay != "step":
-        due[f"{prefix}_end_learning_rate"] = s.peak_lr * s.end_lr_ratio
+        due[f"{prefix}_end_learning_rate"] = s.peak_lr * (s.end_lr_ratio or 0.0)
     return due | ({"lars_epsilon": o.epsilon} if adaptive else {})
 
 
-def agree(said: object, due: object) -> bool:
+def agree(said: Any, due: Any) -> bool:
     if is_number(said) and is_number(due):
         return math.isclose(said, due, rel_tol=NEAR)
     return type(said) is type(due) and said == due
@@ -180,10 +182,10 @@ def evaluations(events: Events, config: Config) -> Iterator[str]:
         yield f"its {len(found)} evaluations are not the {len(due)} of the config"
 
 
-def counted(event: Event) -> tuple[object, object]:
+def counted(event: Event) -> tuple[Any, Any]:
     """(correct, images) of an evaluation; (None, None) where the log counts none."""
     keys = ("correct", "images")
-    both = tuple(event.metadata.get(key) for key in keys)
+    both = event.metadata.get(keys[0]), event.metadata.get(keys[1])
     return both if any(key in event.metadata for key in keys) else (None, None)
 
 

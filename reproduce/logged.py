@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from reproduce import files
 
@@ -18,7 +19,7 @@ class Event:
     """One thing that happened. `kind` is POINT_IN_TIME, INTERVAL_START or INTERVAL_END, as MLPerf names them."""
 
     key: str
-    value: object = None
+    value: Any = None  # anything JSON can hold
     metadata: dict = field(default_factory=dict)
     kind: str = "POINT_IN_TIME"
     at: int | None = None  # nanoseconds since the epoch; None: when it is written

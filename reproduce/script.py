@@ -6,6 +6,7 @@ needs no torch.
 
 import sys
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from reproduce.artefact import Artefact
 from reproduce.errors import command
@@ -15,7 +16,13 @@ from reproduce.runner import main as runner
 DRAW_ONLY = ("--draw", "--results")
 
 
-def entry(artefact: Artefact, draw: Callable[[output.Options], None]) -> Callable[[Sequence[str] | None], int]:
+class Main(Protocol):
+    """Without arguments it takes those of the command line; returns the exit code."""
+
+    def __call__(self, argv: Sequence[str] | None = None) -> int: ...
+
+
+def entry(artefact: Artefact, draw: Callable[[output.Options], None]) -> Main:
     """The ``main(argv=None)`` of a script whose `draw` writes the artefact's files."""
 
     @command

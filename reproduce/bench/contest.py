@@ -60,7 +60,9 @@ class Table:
 
     def speed(self, over: str, of: str | None = None) -> float | None:
         """How many times as fast `of` (default: `first`) is as `over`, by the medians; None if either is missing."""
-        one, other = self.row(of or self.first).median, self.row(over).median
+        ahead = of or self.first
+        assert ahead is not None, "a table without a first row is asked by name"
+        one, other = self.row(ahead).median, self.row(over).median
         if one is None or other is None:
             return None
         return other / one if UNITS[self.unit] == "lower" else one / other

@@ -54,7 +54,7 @@ def requests(given: argparse.Namespace, cache: Path) -> dict:
         folder = cache / "pngs"
         lay_out(folder, STAND_IN)
         quick |= {"root": str(folder), "what": "generated pictures", "overrides": counts(STAND_IN)}
-    quick["what"] += ", 28x28 grey PNG"
+    quick["what"] = f"{quick['what']}, 28x28 grey PNG"
     return {"large": large, "quick": quick, "rounds": given.rounds}
 
 

@@ -101,7 +101,7 @@ class Checkpoints:
                 "or move it away"
             ) from None
         updates = {name: int(match[1]) for name in names if (match := NAME.fullmatch(name))}
-        return [(self.folder / name, updates[name]) for name in sorted(updates, key=updates.get, reverse=True)]
+        return [(self.folder / name, updates[name]) for name in sorted(updates, key=updates.__getitem__, reverse=True)]
 
     def _remove_old(self, update: int) -> None:
         kept = [path for path, u in self._files() if u <= update and path not in self._damaged][: self.keep]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from reproduce.engine import checkpoint
-from reproduce.engine.data.loader import Loader, open_loader
+from reproduce.engine.data.loader import AnyLoader, open_loader
 from reproduce.engine.device import pick_device
 from reproduce.engine.dist import dist_env
 from reproduce.engine.dist.binding import bind
@@ -34,7 +34,7 @@ class Row(NamedTuple):
     chosen: bool  # the config evaluates with this one
 
 
-def four_ways(trainer: Trainer, loader: Loader) -> list[Row]:
+def four_ways(trainer: Trainer, loader: AnyLoader) -> list[Row]:
     """A row for each of `recipe.BN_EVAL`. Raises `DataError` for data without true labels or with images missing."""
     if not loader.has_accuracy:
         raise DataError(f"{trainer.config.path}: data.dataset = 'synthetic': noise has no accuracy to evaluate")

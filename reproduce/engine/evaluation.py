@@ -14,12 +14,12 @@ technique 5); recalibrated shows what is lost by that. No way leaves a trace on 
 
 import itertools
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from reproduce.engine.data.loader import Loader
+from reproduce.engine.data.loader import AnyLoader
 from reproduce.engine.data.plan import part_of
 from reproduce.errors import DataError
 from reproduce.recipe.load import Config
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @torch.no_grad()
-def evaluate(trainer: "Trainer", loader: Loader, how: str) -> tuple[int, int]:
+def evaluate(trainer: "Trainer", loader: AnyLoader, how: str) -> tuple[int, int]:
     """(correct, images) over the whole validation set, each image counted once over all processes.
 
     `how` is one of `recipe.BN_EVAL`. "recalibrated" reads training images, which ends a training iterator of `loader`
@@ -54,7 +54,7 @@ def evaluate(trainer: "Trainer", loader: Loader, how: str) -> tuple[int, int]:
     return correct, images
 
 
-def shared_statistics(trainer: "Trainer", loader: Loader, how: str) -> torch.Tensor:
+def shared_statistics(trainer: "Trainer", loader: AnyLoader, how: str) -> torch.Tensor:
     """float32 [2, channels]: the means and variances that evaluate all images in every way but "local"."""
     if how == "recalibrated":
         return recalibrate(trainer, loader)
@@ -68,7 +68,7 @@ def shards(numbers: np.ndarray, config: Config) -> tuple[range, list[int]]:
 
 
 @torch.no_grad()
-def recalibrate(trainer: "Trainer", loader: Loader) -> torch.Tensor:
+def recalibrate(trainer: "Trainer", loader: AnyLoader) -> torch.Tensor:
     """float32 [2, channels]: statistics of training images with the weights as they are now.
 
     All workers run the first `batch.recalibration_updates` updates of the epoch last trained once more, forward only.
@@ -79,7 +79,7 @@ def recalibrate(trainer: "Trainer", loader: Loader) -> torch.Tensor:
     epoch = epoch_trained(config, trainer.update)
     updates = min(config.batch.recalibration_updates, config.epoch_updates()[epoch])
     trainer.model.train()
-    sums = 0.0
+    sums: Any = 0.0  # a tensor from the first update on
     with trainer.autocast, closing(loader.train_epoch(epoch)) as chunks:
         for chunk in chunks:
             statistics.next_chunk(chunk.workers)

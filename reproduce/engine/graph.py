@@ -76,12 +76,14 @@ class GraphedUpdate:
 
     def _replay(self, recording: Recording, pieces: list[Chunk], global_batch: int) -> torch.Tensor:
         trainer, update = self._trainer, self._trainer.update
+        assert recording.replay is not None, "recorded before it is replayed"
         for mine, theirs in zip(recording.chunks, pieces, strict=True):
             mine.images.copy_(theirs.images)
             mine.labels.copy_(theirs.labels)
         trainer.prepare(global_batch)
         recording.replay()
         trainer.update = update + 1
+        assert recording.outcome is not None, "recording an update sets its outcome"
         return recording.outcome.clone()
 
     def release(self) -> None:

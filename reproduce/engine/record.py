@@ -68,9 +68,11 @@ class Record:
     def __call__(self, item: Event | Tick | Snapshot) -> None:
         """Raises `LogError` or `CheckpointError`, as after a full disk."""
         if isinstance(item, Snapshot):
+            assert self._log is not None and item.state is not None, "rank 0 records, and opens its log first"
             self._checkpoints.save(item.state | {"log": self._log.text()}, item.update)
             return
         if isinstance(item, Event):
+            assert self._log is not None, "the log is opened before its first event"
             self._log(item)
         self._progress(item)
 

@@ -18,7 +18,7 @@ from reproduce import environ, presets
 from reproduce.engine import warmup
 from reproduce.engine.checkpoint import Checkpoints, unpack
 from reproduce.engine.data.chunks import PASS_IMAGES
-from reproduce.engine.data.loader import Loader, open_loader
+from reproduce.engine.data.loader import AnyLoader, open_loader
 from reproduce.engine.device import pick_device
 from reproduce.engine.dist import dist_env
 from reproduce.engine.dist.binding import bind
@@ -106,7 +106,7 @@ def train(
     trainer.close()
 
 
-def _epoch(trainer: Trainer, loader: Loader, resumed: bool) -> Iterator[Event | Tick | Snapshot]:
+def _epoch(trainer: Trainer, loader: AnyLoader, resumed: bool) -> Iterator[Event | Tick | Snapshot]:
     config, epoch = trainer.config, trainer.epoch
     trainer.comm.synchronise()
     if not (resumed and trainer.losses):  # else the log has it
@@ -129,7 +129,7 @@ def _epoch(trainer: Trainer, loader: Loader, resumed: bool) -> Iterator[Event | 
     yield end("epoch_stop", epoch_num=epoch + 1, images=images, updates=updates, train_loss=loss)
 
 
-def _evaluation(trainer: Trainer, loader: Loader) -> Iterator[Event]:
+def _evaluation(trainer: Trainer, loader: AnyLoader) -> Iterator[Event]:
     trainer.comm.synchronise()
     yield start("eval_start", epoch_num=trainer.epoch)
     correct, images = trainer.evaluate(loader)
@@ -137,14 +137,14 @@ def _evaluation(trainer: Trainer, loader: Loader) -> Iterator[Event]:
     yield end("eval_stop", epoch_num=trainer.epoch)
 
 
-def _bad(trainer: Trainer, loader: Loader) -> list[list[int]]:
+def _bad(trainer: Trainer, loader: AnyLoader) -> list[list[int]]:
     """The corrupt images of both splits that any process has met and left out, by number."""
     if trainer.config.data.corrupt_images != "skip":
         return [[], []]
     return [trainer.comm.union(bad) for bad in loader.bad]
 
 
-def _snapshot(trainer: Trainer, loader: Loader, bad: list[list[int]]) -> Snapshot:
+def _snapshot(trainer: Trainer, loader: AnyLoader, bad: list[list[int]]) -> Snapshot:
     state = trainer.state()
     return Snapshot(state | {"bad": bad, "data": loader.identity} if state else None, trainer.update)
 

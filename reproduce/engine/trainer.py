@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 import torch.nn.functional as F
 
-from reproduce.engine.data.loader import Chunk, Loader
+from reproduce.engine.data.loader import AnyLoader, Chunk
 from reproduce.engine.dist.comm import Comm
 from reproduce.engine.dist.gradients import CONTROLS, LOSS, SAVE, STOP, make_gradients
 from reproduce.engine.dist.start import check_equal, start_equal
@@ -132,7 +132,7 @@ class Trainer:
 
     # ---- an epoch -------------------------------------------------------------------------------------------------
 
-    def train_epoch(self, loader: Loader) -> Iterator[Tick]:
+    def train_epoch(self, loader: AnyLoader) -> Iterator[Tick]:
         """The updates that the epoch under way still needs; raises `TrainingError` on a non-finite loss."""
         self.model.train()
         epoch, updates = self.epoch, self.config.epoch_updates()[self.epoch]
@@ -174,7 +174,7 @@ class Trainer:
         self.save_due = any(outcome[SAVE] for outcome in recent)
         self.stop_due = any(outcome[STOP] for outcome in recent)
 
-    def evaluate(self, loader: Loader) -> tuple[int, int]:
+    def evaluate(self, loader: AnyLoader) -> tuple[int, int]:
         """(correct, images) over the whole validation set, by the statistics `batch.bn_eval` names."""
         self.comm.watch.doing(f"the evaluation after epoch {self.epoch}")
         return evaluate(self, loader, self.config.batch.bn_eval)

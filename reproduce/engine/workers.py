@@ -38,6 +38,7 @@ class WorkerBatchNorm2d(nn.BatchNorm2d):
         self.biased_factor = 1.0  # (N - 1) / N, with N the values of a channel in one local batch
         self.register_buffer("batch", torch.empty(0), persistent=False)
         self.register_buffer("running", torch.empty(0), persistent=False)
+        assert self.running_mean is not None, "a layer that tracks statistics"
         self.share(*fresh_tables(1, features, self.running_mean.device))
 
     def share(self, batch: torch.Tensor, running: torch.Tensor) -> None:
@@ -169,6 +170,7 @@ class WorkerStatistics:
     def evaluate_with(self, table: torch.Tensor) -> None:
         """Make `table` [2, channels] the statistics that evaluate."""
         for layer, (mean, var) in zip(self.layers, table.split(self.channels, dim=1), strict=True):
+            assert layer.running_mean is not None and layer.running_var is not None, "it tracks statistics"
             layer.running_mean.copy_(mean)
             layer.running_var.copy_(var)
 

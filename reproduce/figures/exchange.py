@@ -108,7 +108,8 @@ def modelled_panel(ax: Axes, cluster: Cluster, found: list[Modelled]) -> None:
         colour = plot.BLUE if one.overlap else plot.RED
         ax.plot([x], [1e3 * one.step.total], "_", markersize=16, markeredgewidth=2, color=colour, label=label,
                 gid="modelled")
-        ax.vlines(x, *(1e3 * seconds for seconds in one.band), color=colour, linestyle="--", linewidth=1.5)
+        low, high = (1e3 * seconds for seconds in one.band)
+        ax.vlines(x, low, high, color=colour, linestyle="--", linewidth=1.5)
     first = found[0].step
     alone = 1e3 * (first.forward + first.backward + first.jitter + first.update + first.host)
     ax.axhline(alone, color=plot.GREEN, linewidth=1.5, linestyle="--", label="no exchange: compute only")

@@ -3,6 +3,7 @@
 One colour per meaning: black is the paper, blue our runs with LARS, vermilion momentum SGD, grey the public runs.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -82,13 +83,13 @@ def public_curves(ax: Axes, series: list[Series], runs: list[PublicRun], paper: 
     """The five public runs and the paper's final accuracy; the seconds of the public runs stand above."""
     for index, one in enumerate(series):
         label = f"{one.label}, n = {len(series)}" if index == 0 else None
-        ax.plot([p.x for p in one.points], [p.y for p in one.points], label=label, **plot.look("public", plot.GREY))
+        ax.plot([p.x for p in one.points], _heights(one.points), label=label, **plot.look("public", plot.GREY))
     (end,) = paper.points
-    ax.plot([end.x], [end.y], label=paper.label, **plot.look("paper", plot.BLACK))
+    ax.plot([end.x], _heights([end]), label=paper.label, **plot.look("paper", plot.BLACK))
     _stall(ax)
-    ax.axvline(series[0].peak_rate_epoch, color=plot.GREY, linestyle=":", linewidth=1, label=PEAK)
+    ax.axvline(_peak(series[0]), color=plot.GREY, linestyle=":", linewidth=1, label=PEAK)
     stops = np.mean([run.epoch_stops for run in runs], axis=0)
-    _seconds(ax, np.arange(1, len(stops) + 1), stops, f"seconds since run_start, {len(runs)} public runs, 2,048 V100")
+    _seconds(ax, range(1, len(stops) + 1), stops, f"seconds since run_start, {len(runs)} public runs, 2,048 V100")
     _against_epoch(ax, "ImageNet, public runs of the paper's team: not the paper's run, not ours")
     ax.legend(loc="lower right")
 
@@ -100,15 +101,24 @@ def measured_curves(ax: Axes, series: list[Series], dataset: str) -> None:
             ax.text(0.02, 0.95 - 0.07 * row, f"{one.name}: missing", transform=ax.transAxes, color=colour)
             continue
         _curve(ax, one, one.drawn, colour)
-        ax.axvline(one.peak_rate_epoch, color=colour, linestyle=":", linewidth=1.2, label=PEAK)
+        ax.axvline(_peak(one), color=colour, linestyle=":", linewidth=1.2, label=PEAK)
     _stall(ax)
     timed = next((one for one in series if one.drawn and all(p.seconds is not None for p in one.drawn)), None)
     if timed is not None:
         machine = ", ".join(timed.sources[0]["hardware"])
-        _seconds(ax, [p.x for p in timed.drawn], [p.seconds for p in timed.drawn],
+        _seconds(ax, [p.x for p in timed.drawn], [p.seconds for p in timed.drawn if p.seconds is not None],
                  f"seconds since run_start, {timed.name}, {machine}")  # fmt: skip
     _against_epoch(ax, f"{dataset}: measured here")
     ax.legend(loc="lower right")
+
+
+def _heights(points: Sequence[Point]) -> list[float]:
+    return [math.nan if p.y is None else p.y for p in points]
+
+
+def _peak(series: Series) -> float:
+    assert series.peak_rate_epoch is not None, "a curve knows where its warm-up ends"
+    return series.peak_rate_epoch
 
 
 def _against_epoch(ax: Axes, title: str) -> None:
@@ -126,14 +136,15 @@ def _seconds(ax: Axes, epochs: Sequence[float], seconds: Sequence[float], label:
     x, y = np.array([0, *epochs], float), np.array([0, *seconds], float)
     slope = y[-1] / x[-1]  # beyond the last epoch, so that the scale can be inverted over the whole axis
     x, y = np.append(x, 2 * x[-1]), np.append(y, y[-1] + slope * x[-1])
-    above = ax.secondary_xaxis("top", functions=(lambda e: np.interp(e, x, y), lambda s: np.interp(s, y, x)))
+    scales = (lambda e: np.interp(np.asarray(e), x, y), lambda s: np.interp(np.asarray(s), y, x))
+    above = ax.secondary_xaxis("top", functions=scales)
     above.set_xlabel(label, fontsize=8.5)
     above.tick_params(labelsize=8.5)
 
 
 def _curve(ax: Axes, series: Series, points: Sequence[Point], colour: str) -> None:
     x = [p.x for p in points]
-    ax.plot(x, [p.y for p in points], label=series.label, **plot.look(series.kind, colour) | {"markersize": 3.5})
+    ax.plot(x, _heights(points), label=series.label, **plot.look(series.kind, colour) | {"markersize": 3.5})
     if any(len(p.values) > 1 for p in points):
         ax.fill_between(x, [min(p.values) for p in points], [max(p.values) for p in points], color=colour, alpha=0.2,
                         linewidth=0)  # fmt: skip

@@ -48,7 +48,9 @@ def draw_batches(ax: Axes, series: Series, colour: str, marker: str = "o", row: 
 
     `shift`, in points, moves a series sideways, so that its bars do not cover another's; its values stay.
     """
-    aside = ax.transData + ScaledTranslation(shift / 72, 0, ax.get_figure(root=True).dpi_scale_trans)
+    figure = ax.get_figure(root=True)
+    assert figure is not None, "axes are made by a figure"
+    aside = ax.transData + ScaledTranslation(shift / 72, 0, figure.dpi_scale_trans)
     style = look(series.kind, colour, marker) | {"transform": aside}
     if not series.drawn:
         style |= {"linestyle": "none", "marker": "x", "alpha": 0.6}
@@ -56,7 +58,7 @@ def draw_batches(ax: Axes, series: Series, colour: str, marker: str = "o", row: 
     ax.plot([p.x for p in series.points], [math.nan if p.y is None else p.y for p in series.points],
             label=series.label, **style)  # fmt: skip
     for point in series.drawn:
-        if len(point.values) > 1:  # one seed has no spread: no bar, rather than one of length 0
+        if point.y is not None and len(point.values) > 1:  # one seed has no spread: no bar, rather than one of length 0
             bars = [[point.y - min(point.values)], [max(point.values) - point.y]]
             ax.errorbar([point.x], [point.y], yerr=bars, capsize=4, color=colour, transform=aside)
             ax.plot([point.x] * len(point.values), point.values, ".", color=colour, alpha=0.55, markersize=5,
@@ -79,7 +81,8 @@ def fit_accuracy(ax: Axes, series: list[Series]) -> None:
 
     Those rows are off the scale: the axis ends above them, and they are shaded, so that no hole seems to be a value.
     """
-    values = [value for one in series for point in one.drawn for value in (point.y, *point.values)]
+    values = [value for one in series for point in one.drawn for value in (point.y, *point.values)
+              if value is not None]
     rows = max((index + 1 for index, one in enumerate(series) if one.holes), default=0)
     if not values:
         ax.set_ylim(0, 1)

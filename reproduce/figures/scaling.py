@@ -90,9 +90,11 @@ def draw(ax: Axes, modelled: Line, checks: list[Check], points: list[dict]) -> N
     rates = [one.images_per_second for one in modelled.steps]
     ax.plot(gpus, modelled.ideal, color=plot.GREY, linewidth=1, label=f"ideal: {gpus[0]} modelled GPUs, times as many")
     ax.plot(gpus, rates, label=modelled.label, **plot.look("modelled", plot.BLUE))
-    ax.fill_between(gpus, *zip(*modelled.bands), color=plot.BLUE, alpha=0.25, linewidth=0,
+    low, high = zip(*modelled.bands)
+    ax.fill_between(gpus, low, high, color=plot.BLUE, alpha=0.25, linewidth=0,
                     label=f"5 to 95 % of {DRAWS} draws of its assumed constants")  # fmt: skip
-    ax.fill_between(gpus, *zip(*modelled.intervals), color=plot.BLUE, alpha=0.1, linewidth=0,
+    low, high = zip(*modelled.intervals)
+    ax.fill_between(gpus, low, high, color=plot.BLUE, alpha=0.1, linewidth=0,
                     label=f"{SHARE} % interval, by its errors on public systems")  # fmt: skip
     worst, best = (pick(one.rate_error for one in checks) for pick in (max, min))
     ax.plot([], [], " ", label=f"its errors on {len(checks)} public runs of 512 to 2,048 V100: {best:+.0f} to "

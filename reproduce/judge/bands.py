@@ -89,7 +89,8 @@ def band(curves: Sequence[Curve]) -> Band:
     sd = np.maximum(pooled, FLOOR * np.abs(mean) + 1e-12)
     rho = autocorrelation((values - mean) / sd)
     freedom = degrees_of_freedom(len(curves), members, rho)
-    return Band(tuple(epochs), *(tuple(row.tolist()) for row in (mean, sd, freedom)), len(curves), rho)
+    rows = {"mean": tuple(mean.tolist()), "sd": tuple(sd.tolist()), "freedom": tuple(freedom.tolist())}
+    return Band(tuple(epochs), **rows, n=len(curves), rho=rho)
 
 
 def pooled_sd(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

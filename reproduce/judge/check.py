@@ -24,7 +24,9 @@ DAMAGED = "damaged"
 LEAST_LEVEL = 1e-12  # below it quantiles of Student's t overflow
 
 
-def checked(path: Path, references: dict[stored.Key, Reference], level: float):
+def checked(
+    path: Path, references: dict[stored.Key, Reference], level: float
+) -> tuple[RunLog, Comparison, Reference | None]:
     """(`RunLog`, `Comparison`, `Reference`): a log, what it came to, and what it was held against, None for nothing."""
     log = read_log(path)
     if not log.complete:
@@ -39,10 +41,10 @@ def checked(path: Path, references: dict[stored.Key, Reference], level: float):
 def unknown(facts: Facts, name: str, references: dict[stored.Key, Reference]) -> Verdict:
     """Why there is nothing to hold a run against: no stored curves, or those of another device or recipe."""
     what = f"no stored curves for {name}, recipe {facts.recipe}, on {facts.device}"
-    devices = sorted({device for recipe, device in references if recipe == facts.recipe})
+    devices = sorted({device or "an unknown device" for recipe, device in references if recipe == facts.recipe})
     if devices:
         return Verdict("not comparable", f"{what}: only on {', '.join(devices)}, which rounds otherwise")
-    recipes = sorted({recipe for (recipe, _), one in references.items() if one.name == name})
+    recipes = sorted({recipe or "unknown" for (recipe, _), one in references.items() if one.name == name})
     if recipes:
         return Verdict("not comparable", f"{what}: those of {name} are of recipe {', '.join(recipes)}")
     return Verdict("missing", what)
@@ -52,6 +54,7 @@ def report(log: RunLog, outcome: Comparison, reference: Reference | None) -> str
     """A line for a run; for one outside, also a line per test that failed and the likely causes."""
     lines = [f"{log.path}: {outcome.verdict}"]
     if outcome.findings:
+        assert reference is not None, "a finding has something it was compared with"
         lines[0] = f"{log.path}: outside: {len(outcome.findings)} test(s) failed"
         lines += [f"  {finding}" for finding in outcome.findings]
         last = log.config["recipe"]["schedule"]["epochs"]

@@ -119,8 +119,8 @@ def judge_figure3(claim: Claim, results: Mapping[str, Path]) -> tuple[str, Verdi
     if claim.evidence == "sweep":
         for tier in present(results, "paper", "node", "quick"):
             found = [measured.collect(results[tier], run) for run in (QUICK_SWEEP if tier == "quick" else PAPER_SWEEP)]
-            if all(m.top1 for m in found):
-                cells = [f"{m.config.global_batch():,}: {m.top1.mean:.2f}" for m in found]
+            cells = [f"{m.config.global_batch():,}: {m.top1.mean:.2f}" for m in found if m.top1]
+            if len(cells) == len(found):
                 text = f"top-1 in %, by mini-batch: {'; '.join(cells)} ({where(found, tier)})"
                 shown = Verdict("not comparable", "the paper's numbers are not known; shown in Figure 3")
                 return text, SCALED_DOWN if tier == "quick" else shown, found

@@ -256,13 +256,14 @@ def off_time(run: Run, reference: Reference, level: float) -> Iterator[Finding]:
         return
     yield from _late(run, reference, level, target, last, "epochs", {})
     same = {known.hardware for known in (run, *reference.runs)}
-    if len(same) == 1 and None not in same and all(known.seconds for known in (run, *reference.runs)):
+    if len(same) == 1 and None not in same and run.seconds and all(known.seconds for known in reference.runs):
         yield from _late(run, reference, level, target, last, "seconds", run.seconds)
 
 
 def _late(run: Run, reference: Reference, level: float, target: float, last: int, unit: str, clock: Curve):
-    known = [reached(one.accuracy, target, one.seconds if clock else None) for one in reference.runs]
-    if None in known:
+    times = [reached(one.accuracy, target, one.seconds if clock else None) for one in reference.runs]
+    known = [when for when in times if when is not None]
+    if len(known) < len(times):
         return
     epochs = sorted(run.accuracy)
     step = epochs[-1] - epochs[-2] if epochs[1:] else 1

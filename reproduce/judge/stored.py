@@ -13,7 +13,7 @@ from reproduce.paths import FIGURES
 from reproduce.results import public
 
 PUBLISHED = FIGURES / "measured"
-Key = tuple[str, str]  # config hash, device type
+Key = tuple[str | None, str | None]  # config hash, device type
 
 
 def run_of(log: RunLog) -> Run:

@@ -6,6 +6,7 @@ All a site has to say stands there, so that another cluster is one more TOML fil
 import dataclasses
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 from reproduce.cluster import files
 from reproduce.errors import ConfigError
@@ -64,7 +65,7 @@ class Site:
         """With the defaults of a batch system for what the file does not say, or says of another one."""
         if launcher not in SCHEDULERS:
             return self
-        default = DEFAULTS[launcher]
+        default: dict[str, Any] = DEFAULTS[launcher]
         if self.scheduler not in ("", launcher):
             return dataclasses.replace(self, ranks=(), scratch="", scheduler=launcher, **default)
         missing = {key: value for key, value in default.items() if not getattr(self, key)}

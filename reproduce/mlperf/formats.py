@@ -124,6 +124,7 @@ def parse(piece: str, cut: bool = False) -> tuple[Record | None, int]:
     is only taken for whole if it is one that never has a value.
     """
     marker = MARKER.match(piece)
+    assert marker is not None, "pieces are cut at the markers"
     style, end = marker.group(1) or marker.group(2), marker.end()
     try:
         record, stop = READERS.get(style, _v05_record)(piece, end, style, cut)

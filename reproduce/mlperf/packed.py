@@ -6,10 +6,12 @@ import io
 import lzma
 import zipfile
 import zlib
+from collections.abc import Callable
+from typing import IO, Any
 
 from reproduce.logged import packing
 
-OPENERS = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
+OPENERS: dict[str, Callable[[IO[bytes]], Any]] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
 BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError, RuntimeError)
 
 

@@ -74,9 +74,11 @@ class PublicLog:
 
     @property
     def date(self) -> str:
+        if self.started is None:
+            return NOT_LOGGED
         try:
             return datetime.fromtimestamp(self.started, UTC).strftime("%Y-%m-%d")
-        except (TypeError, ValueError, OverflowError, OSError):  # none, or a number that is no time
+        except (ValueError, OverflowError, OSError):  # a number that is no time
             return NOT_LOGGED
 
 
@@ -119,7 +121,7 @@ def outline(log: PublicLog) -> str:
 def runs(records: tuple[Record, ...]) -> list[list[Record]]:
     """The records of each run in a file, in the order of time; records without a time belong to all of them."""
     cuts = boundaries(records)
-    parts = []
+    parts: list[list[Record]] = []
     for low, high in zip([-math.inf, *cuts], [*cuts, math.inf]):
         part = [r for r in records if not r.at or low < r.at <= high]
         begun_alone = not any(r.key == "init_start" for r in part)  # went on in the same program: its head is above

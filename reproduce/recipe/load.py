@@ -156,7 +156,7 @@ def _convert(where: str, value, hint):
             if where.endswith("batch.local_batch") and isinstance(value, int) and not isinstance(value, bool):
                 return ((0, value),)
             if isinstance(value, list) and (inner[-1] is Ellipsis or len(value) == len(inner)):
-                inner = [inner[0]] * len(value) if inner[-1] is Ellipsis else inner
+                inner = (inner[0],) * len(value) if inner[-1] is Ellipsis else inner
                 return tuple(_convert(f"{where}[{i}]", v, t) for i, (v, t) in enumerate(zip(value, inner)))
         elif option is float and isinstance(value, int | float) and not isinstance(value, bool):
             if math.isfinite(value):

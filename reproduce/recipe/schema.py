@@ -257,7 +257,7 @@ def digest(recipe: dict) -> str:
 def of_recipe(recipe: dict) -> Config:
     """The config of a recipe read from a log, for its derived values. Raises `TypeError` for other keys than ours."""
     sections = {name: SECTIONS[name](**recipe.get(name, {})) for name in RECIPE}
-    return Config(run=Run("", "", ""), **sections, sources=types.MappingProxyType({}), path="")
+    return Config(run=Run("", "", "quick"), **sections, sources=types.MappingProxyType({}), path="")
 
 
 NO_DEFAULT = object()

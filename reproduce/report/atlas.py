@@ -159,8 +159,9 @@ def rank(log: PublicLog, found: list[TableRun]) -> list[str]:
               and run not in itself]  # fmt: skip
     if not others:
         return [f"{log.path}: no neighbour reached the same target, so it has no rank"]
-    faster = sum(run.run_seconds < log.run_seconds for run in others)
-    better = sum(run.top1 > log.top1 for run in others)
+    assert log.top1 is not None, "a run that reached its target has an accuracy"
+    faster = sum(run.run_seconds < log.run_seconds for run in others if run.run_seconds is not None)
+    better = sum(run.top1 > log.top1 for run in others if run.top1 is not None)
     return [
         f"{log.path}: among it and {len(others)} different runs that reached {100 * log.target:.1f} %:",
         f"  time   {log.run_seconds:,.1f} s, place {faster + 1} of {len(others) + 1}",

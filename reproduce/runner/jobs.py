@@ -99,7 +99,9 @@ def modelled(config: Config, site: Site) -> float | None:
 
 def table(found: list[ClusterJob]) -> list[tuple[str, ...]]:
     """What will be asked for, before anything is handed in."""
-    rows = [("job", "runs", "nodes", "ranks", "expected", "from", "asks for", "node-hours", "after")]
+    rows: list[tuple[str, ...]] = [
+        ("job", "runs", "nodes", "ranks", "expected", "from", "asks for", "node-hours", "after")
+    ]
     for job in found:
         cells = (f"{job.expected / 60:.1f} min", job.source, job.limit, f"{job.node_hours:,.1f}")
         rows.append((job.name, str(len(job.runs)), f"{job.nodes:,}", f"{job.ranks:,}", *cells, ", ".join(job.after)))

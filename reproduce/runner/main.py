@@ -33,7 +33,7 @@ SETUP = ["bash", str(ROOT / "reproduce" / "setup.sh")]
 
 def show(plans: list[Plan]) -> None:
     """--list"""
-    rows = [("artefact", "tier", "runs", "devices", "minutes", "state", "")]
+    rows: list[tuple[str, ...]] = [("artefact", "tier", "runs", "devices", "minutes", "state", "")]
     for plan in plans:
         for a in plan.artefacts:
             runs = plan.jobs_for([a])
@@ -127,7 +127,7 @@ def execute(plan: Plan, args: argparse.Namespace) -> int:
             argv = [python, "-m", "reproduce.report.publish", "--tier", plan.tier, "--results", launch.short(plan.out)]
             argv += [word for name in args.only or () for word in ("--only", name)]
             failed += [failure("publish", argv, {})] if foreground.run(argv, {})[0] else []
-    rows = [("artefact", "state", f"files in {launch.short(plan.out)}")]
+    rows: list[tuple[str, ...]] = [("artefact", "state", f"files in {launch.short(plan.out)}")]
     for a in plan.artefacts:
         rows.append((a.name, plan.state(a), " ".join(plan.files(a)) or "none"))
     table(rows)
@@ -248,6 +248,7 @@ def fitting(plan: Plan) -> int:
 def do(plan: Plan, args: argparse.Namespace) -> int:
     """What the options ask for, on a plan. Raises `UserError` and `Stopped`."""
     scheduled = args.launcher in SCHEDULERS and not args.draw
+    assert plan.start is not None, "a plan made from options has a start"
     if args.inside:
         return execute_inside(plan, args.inside, plan.start.site)
     if scheduled:

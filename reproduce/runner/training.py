@@ -39,7 +39,8 @@ def train_all(plan: Plan, python: str, foreground: Foreground, inside: bool = Fa
 
     `inside` a job: a run that was stopped from outside is left for the job's next start, and those after it too.
     """
-    todo, failed = plan.todo, []
+    todo = plan.todo
+    failed: list[str] = []
     clock = Clock(sum(job.expected_seconds(plan.tier) for job in todo))
     for number, job in enumerate(plan.jobs, 1):
         label = f"[{number}/{len(plan.jobs)}] {job}"

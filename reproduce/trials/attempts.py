@@ -140,7 +140,7 @@ class Attempt:
 
 def ranks_of(pid: int) -> dict[int, int]:
     """Process ids by rank of a launcher's children."""
-    ranks = {}
+    ranks: dict[int, int] = {}
     with contextlib.suppress(OSError):
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
             with contextlib.suppress(OSError):

@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass
+from typing import IO
 
 from reproduce.errors import NetworkError
 from reproduce.runner.launch import ROOT, Stopped
@@ -156,7 +157,9 @@ class Job:
     """The commands that `Hosts.start` started; `processes` are the hosts' in order."""
 
     def __init__(self, names: list[str]):
-        self.names, self.processes, self._files = names, [], []
+        self.names = names
+        self.processes: list[subprocess.Popen] = []
+        self._files: list[tuple[IO[bytes], IO[bytes]]] = []
 
     def add(self, argv: list[str], env: dict[str, str]) -> None:
         files = tempfile.TemporaryFile(), tempfile.TemporaryFile()

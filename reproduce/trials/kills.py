@@ -203,7 +203,7 @@ def trials(given: argparse.Namespace, folder: Path) -> dict:
     trial = Trial(folder / "run", folder / "data", given.processes, given.seed)
     expected, pace = trial.undisturbed()
     say(f"undisturbed: {pace.startup:.1f} s to start, {pace.training:.1f} s to train {pace.updates} updates")
-    runs = []
+    runs: list[Run] = []
     while len(runs) < given.runs:
         run = trial.disturbed(draw_kills(rng, given.processes), pace)
         if not run.kills and run.story is not None:

@@ -50,7 +50,8 @@ def search(data: Path, out: Path, run: str, rate: float) -> dict:
             print(f"{run} at {rate:g}: {log.reason}", flush=True)
         elif done.returncode:
             raise UserError(f"{run} at {rate:g} failed: {done.stderr.strip().splitlines()[-1:]}")
-    top1 = round(100 * log.top1, 2) if log.complete else 0.0  # diverged
+    assert not log.complete or log.top1 is not None, "a complete run of real data has an accuracy"
+    top1 = round(100 * log.top1, 2) if log.top1 is not None and log.complete else 0.0  # diverged
     print(f"{run} at {rate:g}: {top1:.2f}", flush=True)
     values = (config.run.name, config.global_batch(), config.optimizer.preset, rate, SEED, top1)
     return dict(zip(COLUMNS, values, strict=True))
@@ -59,9 +60,9 @@ def search(data: Path, out: Path, run: str, rate: float) -> dict:
 def fourth_rate(top1: dict[float, float]) -> float:
     """The next peak rate to try, from the accuracies of three."""
     low, middle, high = sorted(top1)
-    best = max(top1, key=top1.get)
+    best = max(top1, key=top1.__getitem__)
     if best == middle:
-        rate = math.sqrt(middle * max(low, high, key=top1.get))
+        rate = math.sqrt(middle * max(low, high, key=top1.__getitem__))
     else:
         rate = best**2 / middle
     return float(f"{rate:.2g}")
@@ -80,7 +81,7 @@ def main(argv=None) -> None:
             return list(pool.map(lambda pair: search(args.data, args.out, *pair), wanted))
 
     rows = search_all([(run, rate) for run, rates in GRID.items() for rate in rates])
-    found = {run: {} for run in GRID}
+    found: dict[str, dict[float, float]] = {run: {} for run in GRID}
     for row in rows:
         found[f"quick/{row['config']}"][row["peak_lr"]] = row["top1_percent"]
     rows += search_all([(run, fourth_rate(top1)) for run, top1 in found.items()])

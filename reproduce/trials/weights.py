@@ -68,7 +68,8 @@ def train_both(given: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
             if why:
                 raise TrainingError(f"{where}: {why}")
             print(f"trained on {where} in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-    return tuple(out / "checkpoints" / name / f"seed_{given.seed}" for out in outs)
+    one, other = (out / "checkpoints" / name / f"seed_{given.seed}" for out in outs)
+    return one, other
 
 
 def compare(one: Path, other: Path) -> tuple[int, float, str]:
@@ -79,10 +80,10 @@ def compare(one: Path, other: Path) -> tuple[int, float, str]:
     """
     from reproduce.engine.checkpoint import Checkpoints, unpack
 
-    found = [Checkpoints(folder).newest() for folder in (one, other)]
-    if None in found or found[0][1] != found[1][1]:
+    first, second = (Checkpoints(folder).newest() for folder in (one, other))
+    if first is None or second is None or first[1] != second[1]:
         raise UserError(f"{one}, {other}: no checkpoints of equally many updates: the runs were cut short")
-    ours, theirs = (unpack(payload)["weights"] for payload, _ in found)
+    ours, theirs = (unpack(payload)["weights"] for payload, _ in (first, second))
     squares: dict[str, float] = {}
     for name, tensor in ours.items():
         pair = name.rpartition(".")[0]
@@ -91,8 +92,8 @@ def compare(one: Path, other: Path) -> tuple[int, float, str]:
         name: (theirs[name] - tensor).double().norm().item() / squares[name.rpartition(".")[0]] ** 0.5
         for name, tensor in ours.items()
     }
-    worst = max(differences, key=differences.get)
-    return found[0][1], differences[worst], worst
+    worst = max(differences, key=differences.__getitem__)
+    return first[1], differences[worst], worst
 
 
 @command

@@ -15,6 +15,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -54,7 +55,7 @@ class Request:
 class Contender:
     """One way to exchange the gradients of a trainer, switched in for a step at a time."""
 
-    def __init__(self, trainer: Trainer, rule: str, overlap: bool, wire: str):
+    def __init__(self, trainer: Trainer, rule: str, overlap: bool, wire: Literal["fp32", "fp16", "bf16"]):
         comm = trainer.comm
         if rule == "none":
             comm = copy.copy(comm)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
@@ -20,7 +20,8 @@ from reproduce.recipe.load import Config
 
 
 class Contender(Protocol):
-    images: float  # trained on by a step
+    @property
+    def images(self) -> float: ...  # trained on by a step
 
     def step(self) -> None: ...
 
@@ -38,7 +39,7 @@ class Ours:
         comm = comm or Comm(device)
         self.trainer = Trainer(config, 1, comm, precision, execution=execution)
         workers = self.trainer.workers
-        self.loader = open_loader(
+        self.loader: Any = open_loader(
             config, data, 1, workers, comm.rank, comm.world_size, device, max_images_per_chunk=pass_images
         )
         self.images = config.global_batch()
@@ -76,7 +77,11 @@ def contest(
             notes[name] = f"cannot be imported: {error}"
 
     def turn(contender: Contender) -> float:
-        return steps * contender.images / seconds(lambda: [contender.step() for _ in range(steps)], device)
+        def work() -> None:
+            for _ in range(steps):
+                contender.step()
+
+        return steps * contender.images / seconds(work, device)
 
     found = take_turns({name: partial(turn, contender) for name, contender in made.items()}, rounds, title)
     rows = [Row(name, entry.role, tuple(found.get(name, ())), notes[name]) for name, entry in entries.items()]
@@ -85,4 +90,7 @@ def contest(
 
 
 def _with_rate(row: Row, contender: Contender | None) -> Row:
-    return replace(row, note=contender.note(row.median)) if isinstance(contender, MatrixProducts) else row
+    if not isinstance(contender, MatrixProducts):
+        return row
+    assert row.median is not None, "a contender that was made has taken its turns"
+    return replace(row, note=contender.note(row.median))

@@ -22,7 +22,7 @@ from reproduce.bench.contest import ANEW, DECODED_ONCE, Row, Table
 from reproduce.bench.timed import peer_loaders
 from reproduce.bench.timed.entry import serve
 from reproduce.bench.timed.turns import take_turns
-from reproduce.engine.data.loader import Loader, open_loader
+from reproduce.engine.data.loader import AnyLoader, open_loader
 from reproduce.engine.dist.comm import Comm
 from reproduce.engine.environment import compute_precision
 from reproduce.engine.trainer import Trainer
@@ -68,7 +68,7 @@ class Folder:
         self.config, self.what = configs.load(asked["config"], asked["overrides"]), asked["what"]
         self._root, self._asked, self._stack = Path(asked["root"]), asked, stack
 
-    def open(self, backend: str, anew: bool, *overrides: str) -> Loader:
+    def open(self, backend: str, anew: bool, *overrides: str) -> AnyLoader:
         """Our loader of all workers; `anew`: keeps no decoded images, as if there were too many of them."""
         config = configs.load(self._asked["config"], [*self._asked["overrides"], *overrides])
         workers = range(config.batch.workers)
@@ -96,7 +96,13 @@ def dali_decoding(folder: Folder) -> Callable[[], float]:
 
     backend, files = DaliBackend(folder.config.data, CPU, 1, BATCH), folder.files()
     parts = [files[at : at + BATCH] for at in range(0, len(files), BATCH)]
-    return lambda: rate(len(backend.decode(part)) for part in parts)
+
+    def decoded(part: list[bytes]) -> int:
+        pictures = backend.decode(part)
+        assert pictures is not None, "the benchmark's pictures decode"
+        return len(pictures)
+
+    return lambda: rate(decoded(part) for part in parts)
 
 
 def pil_decoding(folder: Folder, smaller: int = 1) -> Callable[[], float]:
@@ -182,6 +188,7 @@ def training(folder: Folder, pinned: str, rounds: int) -> Table:
     field.add("tensors in memory", "floor", from_memory, "no loader")
     rows = field.race(rounds, "training")
     best = rows[-1].median
+    assert best is not None, "training on tensors in memory needs no peer"
     rows = tuple(row if row.median is None or row.role == "floor" else with_share(row, best) for row in rows)
     comm.close()
     work = f"{folder.what}, {folder.config.run.name}, {precision}, training and loader {pinned}"
@@ -199,7 +206,7 @@ def step(trainer: Trainer, chunk) -> int:
 
 def with_share(row: Row, without: float) -> Row:
     """`without`: the median images/s without a loader."""
-    return replace(row, note=f"the loader's share of the step: {1 - row.median / without:.1%}")
+    return replace(row, note=f"the loader's share of the step: {1 - (row.median or 0.0) / without:.1%}")
 
 
 def pin() -> str:

@@ -6,6 +6,7 @@ end as denormals.
 
 import importlib
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -81,7 +82,7 @@ def measure(request: dict, device: torch.device) -> list[Table]:
     gradients = [torch.randn(p.shape, generator=generator).to(device) for p in model.parameters()]
     count = sum(p.numel() for p in model.parameters())
     stream = torch.ones(count, device=device)
-    turns = {name: lambda c=c: c.time(gradients) for name, c in contenders.items()}
+    turns: dict[str, Callable[[], float]] = {name: partial(c.time, gradients) for name, c in contenders.items()}
     # scaling in place moves 8 bytes an element
     turns["floor"] = lambda: 1e3 * seconds(lambda: stream.mul_(1.0001), device) * BYTES / 8
     found = take_turns(turns, request["rounds"], "lars")

@@ -4,6 +4,7 @@ Imports no peer, and nothing of ours, before it is needed: `bench startup` times
 """
 
 from collections.abc import Callable, Iterable
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from torch.optim import Optimizer
 AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 SMOOTHING = 0.1
 # the rates do not matter for the speed; with these, nothing grows without bound on images of noise
-RATES = {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-5}
+RATES: dict[str, Any] = {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-5}
 
 
 class Plain:
@@ -29,7 +30,7 @@ class Plain:
         """images: float32 [N, C, H, W], labels: int64 [N], both on the device. fp16 has its loss scaled."""
         layout = torch.channels_last if channels_last else torch.contiguous_format
         device = images.device
-        self.network = network.to(device=device, memory_format=layout).train()
+        self.network = network.to(device=device).to(memory_format=layout).train()
         self.optimizer = optimizer(self.network)
         self.images = len(images)
         part = pass_images or self.images
@@ -72,7 +73,7 @@ def timm_resnet50() -> nn.Module:
 
 
 def compiled_timm_resnet50() -> nn.Module:
-    return torch.compile(timm_resnet50())
+    return cast(nn.Module, torch.compile(timm_resnet50()))
 
 
 def data_parallel(network: nn.Module, device: torch.device) -> nn.Module:

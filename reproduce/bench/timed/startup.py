@@ -83,7 +83,9 @@ def contest(asked: dict, rounds: int, device: torch.device) -> list[Table]:
     for name, starter in found.items():
         role = "ours" if name == "ours" else "peer"
         rows.append(Row(name, role, tuple(whole.get(name, ())), _medians(starter) if starter else "not installed"))
-    stages = map(tuple, zip(*found["ours"].stages[1:]))  # the first start was warm-up
+    ours = found["ours"]
+    assert ours is not None, "ours is always there"
+    stages = map(tuple, zip(*ours.stages[1:]))  # the first start was warm-up
     parts = [rows[0], *(Row(stage, "ours", times) for stage, times in zip(STAGES, stages, strict=True))]
     return [
         Table(title, work, "s", "ours", tuple(rows)),

@@ -6,6 +6,7 @@ zero, forward, loss, backward, optimizer.
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -25,7 +26,7 @@ PASS_IMAGES = 512  # the most per pass that `open_loader` chooses by itself
 
 
 # what a GPU may gain, one thing added after the other
-ON_GPU = {
+ON_GPU: dict[str, dict[str, Any]] = {
     "compiled LARS": {"lars": "compiled"},
     "compiled LARS, vectorised batch norm": {"lars": "compiled", "batch_norm": "vectorised"},
     "compiled LARS, CUDA graph": {"lars": "compiled", "cuda_graph": True},
@@ -41,7 +42,8 @@ class Contest:
     def __init__(self, asked: dict, device: torch.device):
         """asked: "config", "overrides", and "matrix", the size of the matrices whose product is the floor."""
         self.config = c = configs.load(asked["config"], asked["overrides"])
-        self.device, self.entries = device, {}
+        self.device = device
+        self.entries: dict[str, Entry] = {}
         self.workers, self.local_batch = c.batch.workers, c.local_batch(0)
         self.images, size = c.global_batch(), c.data.image_size
         generator = torch.Generator().manual_seed(1)

@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 
 class Ahead:
@@ -12,13 +12,13 @@ class Ahead:
     iteration early must call it. Iterating on after that raises RuntimeError rather than looking like the end.
     """
 
-    def __init__(self, produce: Iterator, depth: int):
+    def __init__(self, produce: Generator, depth: int):
         self._queue: queue.Queue = queue.Queue(depth)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(produce,), name="data", daemon=True)
         self._thread.start()
 
-    def _run(self, produce: Iterator) -> None:
+    def _run(self, produce: Generator) -> None:
         try:
             for item in produce:
                 if not self._put((item, None)):

@@ -23,7 +23,7 @@ from reproduce.engine.data.windows import centre_offsets
 
 AHEAD = 2  # jobs inside a pipeline: while one is on the GPU or being collected, the next is being decoded
 WINDOW = {"axes": [0, 1], "normalized_anchor": False, "normalized_shape": False}
-SCALING = {"interp_type": types.INTERP_LINEAR, "antialias": True}
+SCALING = {"interp_type": types.INTERP_LINEAR, "antialias": True}  # type: ignore[attr-defined]  # set as it is imported
 
 
 class DaliBackend:
@@ -60,7 +60,7 @@ class DaliBackend:
     def _decoding(self) -> dict:
         return {
             "device": "mixed" if self._gpu else "cpu", "adjust_orientation": False,
-            "output_type": types.GRAY if len(self._data.mean) == 1 else types.RGB,
+            "output_type": types.GRAY if len(self._data.mean) == 1 else types.RGB,  # type: ignore[attr-defined]
             # nvJPEG's own chroma upsampling differs from libjpeg-turbo's, which PIL and DALI's CPU decoder use.
             "jpeg_fancy_upsampling": True,
         }  # fmt: skip
@@ -139,7 +139,7 @@ class DaliBackend:
         except RuntimeError:
             self._decoder = None  # DALI calls it no longer valid
             return None
-        return [np.array(image) for image in images]
+        return [np.array(image) for image in images]  # type: ignore[union-attr]  # it has __getitem__
 
     # ---- jobs -----------------------------------------------------------------------------------------------------
 

@@ -45,6 +45,7 @@ class ImageFiles:
     def read(self, numbers: np.ndarray) -> list[bytes]:
         """The files' bytes, in order. Raises `DataError` for a file that cannot be opened."""
         if self._cache is None:
+            assert self._pool is not None, "what is not kept is read by threads"
             return list(self._pool.map(self._read, numbers.tolist()))
         out = []
         for number in numbers.tolist():

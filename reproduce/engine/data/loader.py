@@ -9,7 +9,7 @@ import hashlib
 import importlib.util
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,7 +34,7 @@ READY = 2  # finished chunks kept ready
 def open_loader(
     config, root: Path, seed: int, workers: range, rank: int, world_size: int,
     device="cpu", backend: str = "auto", max_images_per_chunk: int = PASS_IMAGES, keep_decoded: bool = True,
-) -> "Loader | SyntheticLoader":  # fmt: skip
+) -> "AnyLoader":  # fmt: skip
     """The loader of one process; for synthetic data, which has no folder, `root` and `backend` are ignored.
 
     `root` is the data set's own folder, the one that holds train/ and val/. `workers` is the contiguous range of
@@ -147,10 +147,11 @@ class Loader:
         self._train.files.bad.update(bad[0])
         self._val.files.bad.update(bad[1])
 
-    def train_epoch(self, epoch: int, first_update: int = 0) -> Iterator[Chunk]:
+    def train_epoch(self, epoch: int, first_update: int = 0) -> Generator[Chunk, None, None]:
         """The chunks of a zero-based epoch, from an update on. Raises `DataError` for a corrupt image."""
         self._order_early(epoch + 1)
         for request, _, images, labels in self._run_ahead(self._train_requests(epoch, first_update)):
+            assert request.place is not None, "requests of training have a place"
             update, workers, last = request.place
             yield Chunk(update, workers, images, labels, last)
 
@@ -221,7 +222,7 @@ class Loader:
 
     # ---- how it is made; all of this runs in the thread of `Ahead` ------------------------------------------------
 
-    def _results(self, requests: Iterator[_Request]) -> Iterator[tuple]:
+    def _results(self, requests: Iterator[_Request]) -> Generator[tuple, None, None]:
         """Request, numbers, images, labels and what `Transfer.take` is to be given with them."""
         with self._transfer.making():
             for request, numbers, images, labels in self._made(requests):
@@ -285,3 +286,6 @@ class Loader:
             self._rescuer = TorchvisionBackend(self._data, self._device, THREADS[self._device.type])
         ((job, images),) = self._rescuer.stream(iter([job]))
         return job, images
+
+
+AnyLoader = Loader | SyntheticLoader  # of one interface

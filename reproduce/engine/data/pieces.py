@@ -23,6 +23,12 @@ class Piece:
     put: Callable[[Path], object] | None
 
 
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = archive.extractfile(member)
+    assert file is not None, "only regular files have a name here"
+    return file.read()
+
+
 class Folder:
     """The visible files below ``ROOT/PART`` and its class folders, listed by `pool`: sizes cost a request each."""
 
@@ -73,11 +79,12 @@ class Tar:
             try:
                 with tarfile.open(fileobj=file, mode="r:") as archive:
                     while (member := archive.next()) is not None:
-                        archive.members.clear()  # a million of them would fill a gigabyte
+                        # a million of them would fill a gigabyte; the types of the library leave `members` out
+                        archive.members.clear()  # type: ignore[attr-defined]
                         name = self._name(member)
                         if name is None:
                             continue
-                        content = None if there(name, member.size) else archive.extractfile(member).read()
+                        content = None if there(name, member.size) else _content(archive, member)
                         yield Piece(name, member.size, None if content is None else _writer(content))
                     file.seek(archive.offset)  # a damaged header ends the reading as well, without a word
                     if any(file.read(BLOCK)):

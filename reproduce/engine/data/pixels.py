@@ -31,15 +31,17 @@ class Pixels:
             decoded = self._decode([encoded[at] for at in fresh])
             if decoded is None:
                 return None
+            assert self._kept is not None, "there is room"
             self._kept[numbers[fresh]] = decoded
             self._known[numbers[fresh]] = True
+        assert self._kept is not None, "there is room"
         return self._kept[numbers]
 
     def _make_room(self, sizes: np.ndarray) -> bool:
         if self._pays and self._kept is None:
             shape = (len(self._known), *sizes[0].tolist(), self._channels)
-            self._pays = np.prod(shape, dtype=np.int64) <= KEEP_BYTES
+            self._pays = bool(np.prod(shape, dtype=np.int64) <= KEEP_BYTES)
             self._kept = np.empty(shape, np.uint8) if self._pays else None
-        if self._pays and (sizes != self._kept.shape[1:3]).any():
+        if self._kept is not None and np.any(sizes != np.array(self._kept.shape[1:3])):
             self._pays, self._kept = False, None
         return self._pays

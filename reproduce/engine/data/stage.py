@@ -156,6 +156,7 @@ def _copy(
 def _put(batch: list[Piece], target: Path) -> None:
     partial = target / PARTIAL / own()
     for piece in batch:
+        assert piece.put is not None, "those that are there are left out"
         piece.put(partial)
         os.replace(partial, target / piece.name)
 

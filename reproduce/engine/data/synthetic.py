@@ -1,6 +1,6 @@
 """The synthetic data set: one batch of noise, handed out again and again. For throughput only: it has no accuracy."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ class SyntheticLoader:
         labels = uniforms(seed, SYNTHETIC, (), (count,)) * data.classes
         self._labels = torch.from_numpy(labels).to(device, torch.int64)
 
-    def train_epoch(self, epoch: int, first_update: int = 0) -> Iterator[Chunk]:
+    def train_epoch(self, epoch: int, first_update: int = 0) -> Generator[Chunk, None, None]:
         local = self._plan.local_batch[epoch]
         parts = groups(self._workers, local, self._max_images, self._span)
         for update in range(first_update, self._plan.updates[epoch]):

@@ -58,7 +58,7 @@ class TorchvisionBackend:
     def decode(self, encoded: list[bytes]) -> list[np.ndarray] | None:
         """Files as uint8 [H, W, C]; None if one of them does not decode."""
         try:
-            return [np.atleast_3d(self._open(file)) for file in encoded]
+            return [np.atleast_3d(np.asarray(self._open(file))) for file in encoded]
         except DECODE_ERRORS:
             return None
 

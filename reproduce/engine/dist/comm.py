@@ -117,7 +117,7 @@ class Comm:
             return dist.all_reduce(flat, async_op=True)
         part = flat.new_empty(len(flat) // self.node_size)
         reduce_scatter_into(part, flat, group=self._node)
-        dist.all_reduce(part, group=self._peers)
+        dist.all_reduce(part, group=self._peers)  # type: ignore[arg-type]  # this process is in its group
         all_gather_into(flat, part, group=self._node)
         return None
 
@@ -148,11 +148,12 @@ class Comm:
         """Rank 0's bytes, or its None, on every process; what the others pass is ignored."""
         if self.world_size == 1:
             return data
-        length = torch.tensor([-1 if data is None else len(data)], device=self.device)
-        length = int(self.broadcast_(length, root=0))
+        said = torch.tensor([-1 if data is None else len(data)], device=self.device)
+        length = int(self.broadcast_(said, root=0))
         if length < 0:
             return None
         if self.rank == 0:
+            assert data is not None, "a length of its own is not negative"
             buffer = torch.frombuffer(bytearray(data), dtype=torch.uint8).to(self.device)
         else:
             buffer = torch.empty(length, dtype=torch.uint8, device=self.device)

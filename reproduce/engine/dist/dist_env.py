@@ -95,7 +95,7 @@ def find(environ: Mapping[str, str] = os.environ) -> Place:
             raise ConfigError(f"{own.world_size} without RANK: which of them this process is must be known: unset it, "
                               "or start the processes by torchrun, srun or mpirun")  # fmt: skip
         return Place("alone")
-    if launched and own.rank is None and own.world_size and own.world_size.value != launched.world_size.value:
+    if launched and own.rank is None and own.world_size and _value(own.world_size) != _value(launched.world_size):
         raise ConfigError(f"{own.world_size} but {launched.world_size}: they must agree: unset WORLD_SIZE")
     words = _completed(own, launched)
     _check(words)
@@ -159,7 +159,8 @@ def _names(launcher: str) -> tuple[str, ...]:
 
 
 def _words(environ: Mapping[str, str], launcher: str, names: tuple[str, ...], node: str = "") -> Words:
-    return Words(launcher, *(_said(environ, name) for name in names), _said(environ, node))
+    rank, size, local_rank, local_size = (_said(environ, name) for name in names)
+    return Words(launcher, rank, size, local_rank, local_size, _said(environ, node))
 
 
 def _slurm(environ: Mapping[str, str]) -> Words | None:
@@ -197,6 +198,11 @@ def _said(environ: Mapping[str, str], name: str) -> Said | None:
     return None if value is None else Said(name, value)
 
 
+def _value(said: Said | None) -> int:
+    assert said is not None, "a launcher that is listened to says its rank and its world size"
+    return said.value
+
+
 # ---- one place of them ----------------------------------------------------------------------------------------------
 
 
@@ -204,8 +210,8 @@ def _completed(own: Words, launched: Words | None) -> Words:
     """The variables of torchrun, with the launcher's for those that are missing if both speak of the same process."""
     if not launched:
         return own
-    same_rank = own.rank is None or own.rank.value == launched.rank.value
-    same_size = own.world_size is None or own.world_size.value == launched.world_size.value
+    same_rank = own.rank is None or own.rank.value == _value(launched.rank)
+    same_size = own.world_size is None or own.world_size.value == _value(launched.world_size)
     if not (same_rank and same_size):
         return own  # such as torchrun under srun: one task per node, and a rank per GPU
     fields = ("rank", "world_size", "local_rank", "local_world_size", "node", "nodes")
@@ -217,7 +223,7 @@ def _check(words: Words) -> None:
     if not words.world_size:
         raise ConfigError(f"{words.rank} without WORLD_SIZE: a rank needs the number of processes: set it, or unset "
                           "RANK")  # fmt: skip
-    if words.rank.value >= words.world_size.value:
+    if _value(words.rank) >= words.world_size.value:
         raise ConfigError(f"{words.rank} but {words.world_size}: ranks count from 0, so they must be lower than the "
                           "number of processes: start all of them anew")  # fmt: skip
     if words.world_size.value == 1:
@@ -230,16 +236,16 @@ def _check(words: Words) -> None:
                           "LOCAL_WORLD_SIZE")  # fmt: skip
     if not words.local_rank:
         return  # one process per node, as containers are started
-    if words.local_rank.value >= words.local_world_size.value:
+    if words.local_rank.value >= _value(words.local_world_size):
         raise ConfigError(f"{words.local_rank} but {words.local_world_size}: local ranks count from 0, so they must be "
                           "lower than the number of processes on the node: start all of them anew")  # fmt: skip
-    if words.local_world_size.value > words.world_size.value:
+    if _value(words.local_world_size) > words.world_size.value:
         raise ConfigError(f"{words.local_world_size} but {words.world_size}: a node cannot have more processes than "
                           "there are: start all of them anew")  # fmt: skip
 
 
 def _place(words: Words, environ: Mapping[str, str]) -> Place:
-    size, rank = words.world_size.value, words.rank.value
+    size, rank = _value(words.world_size), _value(words.rank)
     if size == 1:
         return Place(words.launcher)
     local_rank = words.local_rank.value if words.local_rank else 0

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import nn
@@ -31,7 +32,7 @@ def make_gradients(model: nn.Module, comm: Comm, settings: Communication) -> "Gr
     if settings.groups == "ddp":
         from reproduce.engine.dist.reducer import ReducerGradients
 
-        return ReducerGradients(model, comm, settings)
+        return cast(Gradients, ReducerGradients(model, comm, settings))  # of its interface
     return Gradients(model, comm, settings)
 
 
@@ -101,6 +102,7 @@ class Gradients:
             self._send()
 
     def _send(self) -> None:
+        assert self._sender is not None, "only several processes send"
         self._sender.put(self._next)
         self._next += 1
 
@@ -166,7 +168,8 @@ class _Thread:
     """Begins what is put, in order, and ends it, beside backward. For CPUs: gloo's calls block."""
 
     def __init__(self, begin: Callable[[int], Callable[[], None]]):
-        self._begin, self._error = begin, None
+        self._begin = begin
+        self._error: Exception | None = None
         self._queue: queue.Queue = queue.Queue()
         self._thread = threading.Thread(target=self._run, name="gradients", daemon=True)
         self._thread.start()

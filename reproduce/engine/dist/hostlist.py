@@ -22,7 +22,7 @@ def expand(text: str) -> list[str]:
 
 def tasks_per_node(text: str) -> list[int]:
     """The number of tasks on each node, in their order. Raises `HostListError`."""
-    counts = []
+    counts: list[int] = []
     for part in text.split(","):
         found = re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", part, re.ASCII)
         if not found:
@@ -54,7 +54,8 @@ def _expand(part: str) -> list[str]:
     if not bracket:
         return [part]
     ranges, _, tail = rest.partition("]")
-    numbers, tails = [], _expand(tail)
+    numbers: list[str] = []
+    tails = _expand(tail)
     for each in ranges.split(","):
         found = re.fullmatch(r"(\d+)(?:-(\d+))?", each, re.ASCII)
         if not found or int(found[2] or found[1]) < int(found[1]):

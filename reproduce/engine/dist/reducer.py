@@ -5,6 +5,7 @@ gradients arrived; so the groups are its business and cannot be stated in a conf
 """
 
 import warnings
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -27,7 +28,7 @@ class ReducerGradients:
         self.parameters = list(model.parameters())
         self.controls = torch.zeros(CONTROLS, device=self.parameters[0].device)
         self.scale = float(comm.world_size)  # the reducer leaves means over processes
-        self.network = model
+        self.network: Any = model
         if comm.world_size > 1:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", "`broadcast_buffers`|.*broadcast_buffers", FutureWarning)

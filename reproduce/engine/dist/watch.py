@@ -105,6 +105,7 @@ class Watch:
             late = STAGGER_SECONDS * max(0, self._rank.bit_length() - 1)
             if self._overdue(late) and unanswered > SILENT_BEATS * self.beat_seconds + late:
                 host = "it, or the launcher on its host, keeps the store"
+                assert wait is not None, "only a wait can be overdue"
                 self._say(wait[0], f"rank 0 has not answered for {unanswered:.0f} s ({host})")
                 os._exit(EXIT_LOST)
 

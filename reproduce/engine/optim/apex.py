@@ -10,7 +10,7 @@ import importlib
 
 import torch
 
-from reproduce.engine.optim.foreach import Lars, trust_ratios
+from reproduce.engine.optim.foreach import Lars, gradients_of, trust_ratios
 from reproduce.errors import ConfigError
 
 CHUNK = 2048 * 32  # elements that one block of threads works on, as in apex's own optimizers
@@ -47,7 +47,7 @@ class ApexLars(Lars):
     @torch.no_grad()
     def _fused(self) -> None:
         lr, weight_decay, momentum, gradient_scale = self.hyper
-        w, g, k = [p.data for p in self.parameters], [p.grad for p in self.parameters], self.adapted
+        w, g, k = [p.data for p in self.parameters], gradients_of(self.parameters), self.adapted
         s, _ = trust_ratios(self.c, self._norms(w[:k]), self._norms(g[:k]) * gradient_scale, lr, weight_decay)
         # The kernel takes gradients as they are, so its rate and decay are scaled instead. Its trust ratio is that of
         # one preset, eta |w| / (|g| + wd |w| + eps): |w| = 1, eta = LARGE, eps = 0 and this |g| make it ours.

@@ -22,7 +22,7 @@ from reproduce import environ
 COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ["-O3", "-std=c11", "-fno-math-errno", "-shared", "-fPIC"]
 # the first that compiles: not every compiler knows its own processor, or threads
-EXTRAS = (["-march=native", "-fopenmp"], ["-fopenmp"], ["-march=native"], [])
+EXTRAS: tuple[list[str], ...] = (["-march=native", "-fopenmp"], ["-fopenmp"], ["-march=native"], [])
 SECONDS = 60  # for all attempts: a compiler may wait for a licence or a file system for ever
 CACHE = "yaasgd"
 

@@ -1,11 +1,21 @@
 """LARS in batched operations over lists of tensors, PyTorch's own multi-tensor kernels: runs wherever torch does."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
 from reproduce.engine.optim.formulas import Constants
+
+Tensors = list[torch.Tensor] | tuple[torch.Tensor, ...]
+
+
+def gradients_of(parameters: Sequence[nn.Parameter]) -> list[torch.Tensor]:
+    """Their gradients, all of which are there when an update is made."""
+    found = [p.grad for p in parameters if p.grad is not None]
+    assert len(found) == len(parameters), "backward has left a gradient for every parameter"
+    return found
 
 
 class Lars:
@@ -27,7 +37,7 @@ class Lars:
         self.adapted = len(adapted)  # the first so many of `parameters`
         self.momenta = [torch.zeros_like(p) for p in self.parameters]
         self.squares: list[torch.Tensor] = []  # as `momenta`, where a preset keeps averages of squares
-        self.hyper: tuple | torch.Tensor = (0.0, 0.0, 0.0, 0.0)
+        self.hyper: Any = (0.0, 0.0, 0.0, 0.0)
 
     def step(self, lr: float, weight_decay: float, momentum: float, gradient_scale: float) -> None:
         """One update. `gradient_scale` turns the gradients as they are (sums, perhaps loss-scaled) into means."""
@@ -41,13 +51,13 @@ class Lars:
     @torch.no_grad()
     def update(self) -> None:
         lr, weight_decay, momentum, gradient_scale = self.hyper
-        w, v, d = [p.data for p in self.parameters], self.momenta, [p.grad for p in self.parameters]
+        w, v, d = [p.data for p in self.parameters], self.momenta, gradients_of(self.parameters)
         torch._foreach_mul_(d, gradient_scale)
         s, decays = self._trust_ratios(w[: self.adapted], d[: self.adapted], lr, weight_decay)
         if decays is None:
             torch._foreach_add_(d[: self.adapted], w[: self.adapted], alpha=weight_decay)
         else:
-            torch._foreach_add_(d[: self.adapted], torch._foreach_mul(w[: self.adapted], decays))
+            torch._foreach_add_(d[: self.adapted], list(torch._foreach_mul(w[: self.adapted], decays)))
         self.reshape_directions(d, lr)
         inside, outside = (s, None) if self.c.preset.convention != "C" else (None, s)
         inner, outer = (lr, 1.0) if self.c.preset.convention == "A" else (1.0, lr)
@@ -55,7 +65,7 @@ class Lars:
             torch._foreach_mul_(d, inside)
         torch._foreach_mul_(v, momentum)
         torch._foreach_add_(v, d, alpha=inner)
-        move = v
+        move: Any = v
         if self.c.nesterov:
             move = torch._foreach_mul(v, momentum)
             torch._foreach_add_(move, d, alpha=inner)
@@ -70,7 +80,7 @@ class Lars:
             torch._foreach_clamp_max_(d, limit)
             torch._foreach_clamp_min_(d, -limit)
 
-    def _trust_ratios(self, w: list, g: list, lr: float, weight_decay: float) -> tuple[list | None, list | None]:
+    def _trust_ratios(self, w: list, g: list, lr: float, weight_decay: float) -> tuple[Tensors | None, Tensors | None]:
         """(s of every parameter, decay of every adapted one), as 0-d tensors; None where it is one number for all."""
         if not self.c.preset.adapts:
             return None, None

@@ -101,7 +101,8 @@ def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Para
 
     ResNet-50: 54 and 107. Raises `TypeError` for a module with parameters of a type not known here, rather than guess.
     """
-    weights, others = [], []
+    weights: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, module in model.named_modules():
         own = dict(module.named_parameters(recurse=False))
         if isinstance(module, nn.Conv2d | nn.Linear):

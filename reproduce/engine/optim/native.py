@@ -12,7 +12,7 @@ import torch
 
 from reproduce.engine.environment import cpuinfo
 from reproduce.engine.optim.build import NoLibraryError, library
-from reproduce.engine.optim.foreach import Lars
+from reproduce.engine.optim.foreach import Lars, gradients_of
 from reproduce.errors import ConfigError
 
 SOURCE = Path(__file__).with_name("native.c")
@@ -55,7 +55,8 @@ class NativeLars(Lars):
             weight_decay, momentum, gradient_scale, p.adapts, outside, p.needs_gradient, p.decays_unadapted,
             self.c.nesterov,
         )  # fmt: skip
-        gradients = [_same_layout(q.grad, q) for q in self.parameters]  # held here: a copy has no other owner
+        # held here: a copy has no other owner
+        gradients = [_same_layout(g, q) for g, q in zip(gradients_of(self.parameters), self.parameters)]
         tables = map(_pointers, ([q.data for q in self.parameters], self.momenta, gradients))
         count = len(self.parameters)
         self._kernel(ctypes.byref(rule), count, self.adapted, self._lengths, *tables, torch.get_num_threads())

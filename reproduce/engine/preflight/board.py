@@ -41,7 +41,8 @@ class Place:
         except ValueError:
             told = ", ".join(f"{name}={environment[name]}" for name in names if name in environment)
             raise ConfigError(f"the launcher set {told}: must be whole numbers: start by a launcher we know") from None
-        place = cls(*list(numbers.values())[:4], environment.get("MASTER_ADDR", "127.0.0.1"), numbers["MASTER_PORT"])
+        rank, size, local_rank, local_size, port = numbers.values()
+        place = cls(rank, size, local_rank, local_size, environment.get("MASTER_ADDR", "127.0.0.1"), port)
         if not (0 <= place.local_rank <= place.rank < place.world_size and place.local_rank < place.local_world_size):
             told = ", ".join(f"{name}={value}" for name, value in numbers.items())
             raise ConfigError(f"the launcher set {told}: ranks must lie below the sizes: start by a launcher we know")

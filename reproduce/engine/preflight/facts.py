@@ -69,8 +69,8 @@ def versions() -> dict[str, str | None]:
     for name in PACKAGES:
         found[name] = _version(name)
     # DALI's package is named after the CUDA it was built for
-    dali = {(found.name or "").lower() for found in importlib.metadata.distributions()}
-    dali = sorted(name for name in dali if name.startswith("nvidia-dali"))
+    names = {(found.name or "").lower() for found in importlib.metadata.distributions()}
+    dali = sorted(name for name in names if name.startswith("nvidia-dali"))
     found["DALI"] = ", ".join(f"{name} {_version(name)}" for name in dali) or None
     found["NCCL"] = ".".join(map(str, torch.cuda.nccl.version())) if torch.distributed.is_nccl_available() else None
     return found

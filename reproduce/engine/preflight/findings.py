@@ -4,6 +4,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 GIB = 1 << 30
 EXCLUDE = "take the node out of the job"
@@ -52,7 +53,7 @@ def joined(findings: list[Finding], node_of: Mapping[int, int]) -> list[Finding]
 class Usual:
     """The value that most have; of equally common ones that of the lowest rank."""
 
-    value: object
+    value: Any
     have: int
     of: int
     others: dict[int, object]  # by rank

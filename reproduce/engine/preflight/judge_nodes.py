@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from statistics import median
+from typing import Any
 
 from reproduce.engine.preflight.findings import EXCLUDE, GIB, Finding, Rules, number, unlike, usual
 
@@ -17,7 +18,7 @@ def nodes(facts: Facts) -> dict[int, list[int]]:
     return found
 
 
-def of(facts: Facts, name: str) -> dict[int, object]:
+def of(facts: Facts, name: str) -> dict[int, Any]:
     """One fact, of the ranks that have it."""
     return {rank: facts[rank][name] for rank in sorted(facts) if name in facts[rank]}
 
@@ -63,8 +64,8 @@ def gpus(facts: Facts, rules: Rules, cuda: bool) -> list[Finding]:
 
     A rank that may see its own GPU alone counts with the others of its node: GPUs are told apart by their UUIDs.
     """
-    seen = {node: _gpus_of_node(facts, ranks) for node, ranks in nodes(facts).items()}
-    seen = {node: found for node, found in seen.items() if found is not None}
+    answers = {node: _gpus_of_node(facts, ranks) for node, ranks in nodes(facts).items()}
+    seen = {node: listed for node, listed in answers.items() if listed is not None}
     if not seen:
         return []
     counts = {node: len(found) for node, found in seen.items()}
@@ -128,7 +129,7 @@ def clocks(facts: Facts, rules: Rules) -> list[Finding]:
             remedy = f"look at its cooling and power; {EXCLUDE}"
             found.append(Finding((node,), "GPU slowed down", ", ".join(hard), "no throttling under load", remedy))
         if best:
-            uuid = min(best, key=best.get)
+            uuid = min(best, key=best.__getitem__)
             slowest[node] = best[uuid], ", ".join(sorted(reasons[uuid]))
     if len(slowest) < 2:
         return found
