@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from reproduce.artefact import EVERY_TIER, Artefact  # noqa: E402
 from reproduce.cluster import files  # noqa: E402
+from reproduce.launchers import site  # noqa: E402
 from reproduce.page.view import Cell, Code, Number, SectionData, numbered, numbers_of  # noqa: E402
 from reproduce.results import output  # noqa: E402
 from reproduce.script import entry  # noqa: E402
@@ -28,7 +29,8 @@ def render(cluster, given):
     title = f"{ARTEFACT.title}\nredrawn from {cluster.path}: {cluster.about.title}"
     figure, ax = plot.plt.subplots(figsize=(9, 6))
     figure.suptitle(title)
-    node.draw(ax, cluster)
+    nodes = site.load(CLUSTER)
+    node.draw(ax, cluster, node.Topology(nodes.numa, nodes.hca))
     facts = {"artefact": "figure1", "title": title, "tier": given.tier} | node.facts(cluster)
     return plot.save(figure, given.out, "figure1", facts)
 

@@ -39,12 +39,14 @@ def rows(found):
 def render(points, given):
     from reproduce.figures import plot, scaling  # here, so that --list needs no matplotlib
 
-    modelled = scaling.line(files.load(CLUSTER), Work(LOCAL_BATCH, RULE))
+    cluster = files.load(CLUSTER)
+    modelled = scaling.line(cluster, Work(LOCAL_BATCH, RULE))
     checks = [validate.check(row) for row in systems.systems() if row.board.startswith("V100") and row.gpus >= 512]
-    title = f"{ARTEFACT.title}\nmodelled, not measured, but for the points that say so"
-    figure, ax = plot.plt.subplots(figsize=(9.5, 6.5))
+    what = "modelled, not measured, but for the points that say so"
+    title = f"{ARTEFACT.title}\nResNet-50 on {cluster.about.title}: {what}"
+    figure, axes = plot.plt.subplots(1, 2, figsize=(13, 6), width_ratios=(3, 2))
     figure.suptitle(title)
-    scaling.draw(ax, modelled, checks, points)
+    scaling.draw(*axes, modelled, checks, points)
     facts = {"artefact": "figure2", "title": title, "tier": given.tier}
     return plot.save(figure, given.out, "figure2", facts | {"series": [modelled.facts(checks), *points]})
 

@@ -1,6 +1,7 @@
 """Figure 2: images/s against GPUs. Hollow: the paper. Filled: measured here. Dashed: the model, with its errors."""
 
 import statistics
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
@@ -16,7 +17,7 @@ from reproduce.results import public
 from reproduce.results.measured import Measurement
 from reproduce.results.paper import Paper
 
-GPUS = tuple(2**k for k in range(2, 12))  # 4 to 2,048
+GPUS = (1, *(2**k for k in range(2, 12)))  # one, the ideal's, then whole nodes up to 2,048
 NETWORK = "resnet50"  # images/s of another network are no point of this figure
 
 
@@ -32,7 +33,7 @@ class Line:
 
     @property
     def ideal(self) -> list[float]:
-        """As many times the smallest number of GPUs as there are."""
+        """As many times one GPU as there are: what `reproduce.cluster` calls an efficiency of 100 %."""
         first = self.steps[0]
         return [first.images_per_second * one.gpus / first.gpus for one in self.steps]
 
@@ -84,40 +85,48 @@ def measured_points(found: list[Measurement]) -> list[dict]:
     return points
 
 
-def draw(ax: Axes, modelled: Line, checks: list[Check], points: list[dict]) -> None:
-    """All of it on logarithmic axes; efficiency against the ideal line on a second axis."""
+def draw(per_gpu: Axes, total: Axes, modelled: Line, checks: list[Check], points: list[dict]) -> None:
+    """Images/s per GPU, where a difference of a few percent can be seen, and beside it the total."""
+    for ax, share in ((per_gpu, True), (total, False)):
+        _model(ax, modelled, checks, share)
+        for point in points:
+            style = plot.look(point["kind"], {"paper": plot.BLACK, "public": plot.RED}.get(point["kind"], plot.GREEN))
+            style |= {"linestyle": "none", "marker": {"public": "D", "measured": "s"}.get(point["kind"], "o")}
+            rate = point["images_per_second"] / (point["gpus"] if share else 1)
+            ax.plot([point["gpus"]], [rate], label=point["label"], zorder=5, **style)
+        if not any(point["kind"] == "measured" for point in points):
+            ax.plot([], [], "x", color=plot.GREEN, label="measured here, ResNet-50 with a GPU per worker: missing")
+        _axis(ax, modelled)
+    best = modelled.steps[0].images_per_second / modelled.steps[0].gpus
+    per_gpu.set(ylabel="images/s per GPU, steady", ylim=(0, 1.15 * best), title="a  per GPU")
+    per_gpu.legend(loc="lower left", fontsize=8)
+    total.set(yscale="log", ylabel="images/s, steady", title="b  in all")
+    total.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+
+
+def _model(ax: Axes, modelled: Line, checks: list[Check], share: bool) -> None:
+    """The ideal line, the model's line, its band and its interval; `share`: divided by the number of GPUs."""
     gpus = [one.gpus for one in modelled.steps]
-    rates = [one.images_per_second for one in modelled.steps]
-    ax.plot(gpus, modelled.ideal, color=plot.GREY, linewidth=1, label=f"ideal: {gpus[0]} modelled GPUs, times as many")
+
+    def scaled(values: Iterable[float]) -> list[float]:
+        return [value / (count if share else 1) for value, count in zip(values, gpus)]
+
+    rates = scaled(one.images_per_second for one in modelled.steps)
+    ax.plot(gpus, scaled(modelled.ideal), color=plot.GREY, linewidth=1, label="ideal: one modelled GPU, times as many")
     ax.plot(gpus, rates, label=modelled.label, **plot.look("modelled", plot.BLUE))
-    low, high = zip(*modelled.bands)
+    low, high = map(scaled, zip(*modelled.bands))
     ax.fill_between(gpus, low, high, color=plot.BLUE, alpha=0.25, linewidth=0,
                     label=f"5 to 95 % of {DRAWS} draws of its assumed constants")  # fmt: skip
-    low, high = zip(*modelled.intervals)
+    low, high = map(scaled, zip(*modelled.intervals))
     ax.fill_between(gpus, low, high, color=plot.BLUE, alpha=0.1, linewidth=0,
                     label=f"{SHARE} % interval, by its errors on public systems")  # fmt: skip
     worst, best = (pick(one.rate_error for one in checks) for pick in (max, min))
     ax.plot([], [], " ", label=f"its errors on {len(checks)} public runs of 512 to 2,048 V100: {best:+.0f} to "
                                f"{worst:+.0f} %")  # fmt: skip
-    for point in points:
-        style = plot.look(point["kind"], {"paper": plot.BLACK, "public": plot.RED}.get(point["kind"], plot.GREEN))
-        style |= {"linestyle": "none", "marker": {"public": "D", "measured": "s"}.get(point["kind"], "o")}
-        ax.plot([point["gpus"]], [point["images_per_second"]], label=point["label"], zorder=5, **style)
-    if not any(point["kind"] == "measured" for point in points):
-        ax.plot([], [], "x", color=plot.GREEN, label="measured here, ResNet-50 with a GPU per worker: missing")
-    _axes(ax, gpus, modelled)
 
 
-def _axes(ax: Axes, gpus: list[int], modelled: Line) -> None:
-    ax.set(xscale="log", yscale="log", xlabel="GPUs", ylabel="images/s, steady",
-           title=f"ResNet-50 on {modelled.cluster.about.title}")  # fmt: skip
-    ax.set_xticks(gpus, [f"{count:,}" for count in gpus])
+def _axis(ax: Axes, modelled: Line) -> None:
+    gpus = [one.gpus for one in modelled.steps]
+    ax.set(xscale="log", xlabel="GPUs")
+    ax.set_xticks(gpus, [f"{count:,}" for count in gpus], rotation=45)
     ax.minorticks_off()
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    ax.legend(loc="lower right", fontsize=8)
-    second = ax.twinx()
-    shares = [100 * one.images_per_second / best for one, best in zip(modelled.steps, modelled.ideal)]
-    second.plot(gpus, shares, color=plot.ORANGE, linestyle=":", linewidth=1.5)
-    second.set_ylabel("modelled efficiency against the ideal line, %", color=plot.ORANGE)
-    second.set_ylim(0, 110)
-    second.grid(visible=False)

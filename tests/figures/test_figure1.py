@@ -7,13 +7,19 @@ import pytest
 from reproduce import figure1
 from reproduce.cluster import files
 from reproduce.figures import node, plot
+from reproduce.launchers import site
+
+
+def topology(name="abci"):
+    nodes = site.load(name)
+    return node.Topology(nodes.numa, nodes.hca)
 
 
 def texts(cluster):
     figure, ax = plot.plt.subplots()
-    node.draw(ax, cluster)
+    node.draw(ax, cluster, topology())
     found = [text.get_text() for text in ax.texts]
-    links = sum(getattr(text, "arrow_patch", None) is not None for text in ax.texts)
+    links = sum(one.get_gid() == "nvlink" for one in ax.lines)
     plot.plt.close(figure)
     return found, len(ax.patches), links
 
@@ -28,11 +34,14 @@ def test_abci_has_two_cpus_four_gpus_and_two_adapters():
     assert "NVLink: 150 GB/s each way per GPU, to all others together" in found
 
 
-def test_wires_join_each_card_to_the_nearest_cpu():
-    found = node.wires(files.load("abci"))
+def test_wires_join_each_card_to_the_cpu_that_the_file_names():
+    found = node.wires(files.load("abci"), topology())
     to = {card: cpu for card, cpu, kind in found if kind == "pcie"}
     assert [to["gpu", i] for i in range(4)] == [("cpu", 0), ("cpu", 0), ("cpu", 1), ("cpu", 1)]
     assert [to["adapter", i] for i in range(2)] == [("cpu", 0), ("cpu", 1)], "each HCA is attached to its CPU"
+    crossed = node.wires(files.load("abci"), node.Topology((1, 0, 1, 0), ("b", "a", "b", "a")))
+    to = {card: cpu for card, cpu, kind in crossed if kind == "pcie"}
+    assert [to["gpu", i][1] for i in range(4)] == [1, 0, 1, 0] and [to["adapter", i][1] for i in range(2)] == [1, 0]
     assert sum(kind == "socket" for *_, kind in found) == 1 and sum(kind == "network" for *_, kind in found) == 2
 
 

@@ -10,7 +10,7 @@ import pytest
 from reproduce import figure2, groups, run_all
 from reproduce.artefacts import ARTEFACTS, artefact
 from reproduce.cluster import files, systems, uncertainty, validate
-from reproduce.cluster.answer import RULES
+from reproduce.cluster.answer import RULES, efficiency
 from reproduce.cluster.step import Work
 from reproduce.figures import exchange, plot, scaling
 from reproduce.report import claims
@@ -53,11 +53,11 @@ def test_every_number_has_its_kind_and_its_source(tmp_path, few_draws):
     assert modelled["constants"]["software.slowdown"]["status"] == "calibrated"
 
 
-def test_the_line_is_the_model_from_4_to_2048_gpus(tmp_path, few_draws):
+def test_the_line_is_the_model_of_one_gpu_and_from_4_to_2048(tmp_path, few_draws):
     modelled, = of_kind(draw(tmp_path), "modelled")
     machines = uncertainty.draws(files.load("abci"), 3)
-    assert [point["gpus"] for point in modelled["points"]] == [4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048]
-    first = uncertainty.drawn(Work(40), 4, machines).rate.median / 4
+    assert [point["gpus"] for point in modelled["points"]] == [1, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048]
+    first = uncertainty.drawn(Work(40), 1, machines).rate.median
     for point in modelled["points"]:
         rate = uncertainty.drawn(Work(40), point["gpus"], machines).rate.median
         assert point["images_per_second"] == pytest.approx(rate)
@@ -76,20 +76,26 @@ def test_it_shows_how_far_the_model_was_off_and_claims_no_more(tmp_path, few_dra
 
 
 def test_paper_hollow_model_dashed_and_missing_said(few_draws):
-    figure, ax = plot.plt.subplots()
+    figure, (ax, total) = plot.plt.subplots(1, 2)
     line = scaling.line(files.load("abci"), Work(40))
     checks = [validate.check(next(row for row in systems.systems() if "abci" in row.folder))]
     points = [scaling.paper_point(paper.load()), scaling.public_point()]
-    scaling.draw(ax, line, checks, points)
+    scaling.draw(ax, total, line, checks, points)
     lines = {one.get_label(): one for one in ax.lines}
     known = lines["paper: over 1,730,000 images/s (abstract)"]
     assert known.get_markerfacecolor() == "none" and list(known.get_xdata()) == [2048]
+    assert list(known.get_ydata()) == [pytest.approx(1_730_000 / 2048)]
+    assert [ax.get_yscale(), total.get_yscale()] == ["linear", "log"]
     assert lines["modelled: abci, 40 images per GPU, cubic:3"].get_linestyle() == "--"
     assert "measured here, ResNet-50 with a GPU per worker: missing" in lines
-    low = line.intervals[0][0]
+    low = min(low / one.gpus for one, (low, _) in zip(line.steps, line.intervals))
     bottoms = [min(path.vertices[:, 1].min() for path in one.get_paths()) for one in ax.collections]
     assert len(bottoms) == 2 and any(low == pytest.approx(bottom) for bottom in bottoms), "the interval is not drawn"
-    assert ax.get_xscale() == ax.get_yscale() == "log" and len(figure.axes) == 2
+    ideal = lines["ideal: one modelled GPU, times as many"].get_ydata()
+    assert max(ideal) == pytest.approx(min(ideal)) and ax.get_xscale() == total.get_xscale() == "log"
+    last = line.steps[-1]
+    share = last.images_per_second / line.ideal[-1]
+    assert share == pytest.approx(efficiency(line.job, last.gpus, line.cluster), rel=0.05), "one definition"
     plot.plt.close(figure)
 
 
