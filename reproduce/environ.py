@@ -19,7 +19,7 @@ from pathlib import Path
 
 from reproduce.errors import ConfigError
 
-MOST_THREADS = 1024
+MAX_THREADS = 1024
 
 
 def text(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
@@ -43,8 +43,8 @@ def omp_threads(environ: Mapping[str, str] = os.environ) -> int | None:
     if value is None:
         return None
     levels = [level.strip() for level in value.split(",")]
-    if not all(level.isascii() and level.isdigit() and 1 <= int(level[:9]) <= MOST_THREADS for level in levels):
-        raise ConfigError(f"OMP_NUM_THREADS = {value!r}: must be a number of threads from 1 to {MOST_THREADS:,}, or a "
+    if not all(level.isascii() and level.isdigit() and 1 <= int(level[:9]) <= MAX_THREADS for level in levels):
+        raise ConfigError(f"OMP_NUM_THREADS = {value!r}: must be a number of threads from 1 to {MAX_THREADS:,}, or a "
                           "list of them such as 4,2: set it right, or unset it")  # fmt: skip
     return int(levels[0])
 

@@ -11,7 +11,7 @@ import subprocess
 from dataclasses import dataclass
 
 SECONDS = 60
-LONGEST_REASON = 240  # characters
+MAX_REASON_LENGTH = 240  # characters
 LISTED = re.compile(r"(\s*)(?:GPU|MIG)\b[^:]*:(?:.*\(UUID: ((?:GPU|MIG)-[^)\s]*)\))?")
 NAMED = re.compile(r"\+?[0-9]|GPU-|MIG-")
 
@@ -54,7 +54,7 @@ def listing() -> tuple[list[tuple[str, list[str]]], str]:
         return [], f"nvidia-smi gave no answer for {SECONDS} s"
     found = parse(done.stdout)
     said = "; ".join(line.strip() for line in (done.stdout + done.stderr).splitlines() if not LISTED.match(line))
-    reason = said.strip("; ")[:LONGEST_REASON] or f"exit code {done.returncode}"
+    reason = said.strip("; ")[:MAX_REASON_LENGTH] or f"exit code {done.returncode}"
     return found, f"nvidia-smi: {reason}" if done.returncode else ""
 
 

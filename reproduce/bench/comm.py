@@ -34,7 +34,7 @@ CONFIG = ROOT / "paper_configs" / "headline_b81920_g2048.toml"
 WARM_UP = 1  # rounds not counted
 # only the images shrink: parameters, and so gradients, are those of the paper's network
 SCALED = ['data.dataset="synthetic"', "data.image_size=64", "batch.local_batch=8", "schedule.peak_lr=0.1"]
-MOST_SECONDS = 3600  # for one rate
+MAX_SECONDS = 3600  # for one rate
 QUIET = {"TORCH_CPP_LOG_LEVEL": "ERROR"}  # else every process says that the hosts' addresses have no names
 
 
@@ -95,7 +95,7 @@ def measure(given: argparse.Namespace, mbit: float | None, label: str, loopback:
 def on_hosts(request: str, count: int, mbit: float | None, delay_ms: float) -> tuple[str, str]:
     """The network, and in one line why the measurement failed; empty if it did not."""
     with Hosts(count, mbit, delay_ms) as hosts:
-        done = hosts.torchrun("reproduce.bench.timed.comm", [request], env=QUIET, timeout=MOST_SECONDS)
+        done = hosts.torchrun("reproduce.bench.timed.comm", [request], env=QUIET, timeout=MAX_SECONDS)
     return str(hosts), failure(done)
 
 

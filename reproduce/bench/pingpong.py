@@ -24,7 +24,7 @@ from reproduce.runner.options import check_output
 from reproduce.trials.hosts import Hosts, failure
 
 SIZES = (4, SMALL, 65_536, 1_048_576, 4_194_304, 16_777_216, 33_554_432)  # bytes
-MOST_SECONDS = 1800
+MAX_SECONDS = 1800
 
 
 def measure(mbit: float | None, rounds: int) -> dict:
@@ -32,7 +32,7 @@ def measure(mbit: float | None, rounds: int) -> dict:
     with tempfile.TemporaryDirectory() as folder, Hosts(2, mbit) as hosts:
         out = Path(folder) / "measured.json"
         request = json.dumps({"sizes": SIZES, "rounds": rounds, "out": str(out)})
-        why = failure(hosts.torchrun("reproduce.bench.timed.pingpong", [request], env=QUIET, timeout=MOST_SECONDS))
+        why = failure(hosts.torchrun("reproduce.bench.timed.pingpong", [request], env=QUIET, timeout=MAX_SECONDS))
         if why or not out.exists():
             raise UserError(f"{hosts}: the measurement failed: {why or 'without a word'}")
         return json.loads(out.read_text()) | {"network": str(hosts)}

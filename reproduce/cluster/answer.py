@@ -7,7 +7,7 @@ from reproduce.cluster.step import Step, Work, step
 from reproduce.errors import ConfigError
 
 RULES = ("layer", "size:2MB", "size:4MB", "size:8MB", "cubic:3", "single")
-MOST_SWEPT = 4096
+MAX_SWEPT = 4096
 PARTS = {
     "forward": "compute, forward", "backward": "compute, backward",
     "contention": "compute slowed by the sums", "jitter": "waiting for the slowest rank's compute",
@@ -67,7 +67,7 @@ def changes(job: Work, gpus: int, cluster: Cluster) -> list[tuple[float, str]]:
 def sweep(cluster: Cluster, local_batch: int, rules: tuple[str, ...] = RULES) -> dict[int, list[Step]]:
     """A step for each of `rules`, by number of GPUs: the powers of two that fill nodes, from 2 up."""
     found, gpus = {}, 2
-    while gpus <= min(MOST_SWEPT, cluster.about.most_gpus):
+    while gpus <= min(MAX_SWEPT, cluster.about.most_gpus):
         try:
             found[gpus] = [step(Work(local_batch, rule), gpus, cluster) for rule in rules]
         except ConfigError:

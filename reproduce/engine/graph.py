@@ -45,8 +45,8 @@ class Recording:
 class GraphedUpdate:
     """Takes updates like `Trainer.take_update`; from the fourth of a shape on, by replaying a recorded one.
 
-    A recording reads images and labels from where the first ones lay, and learning rate, decay, momentum and wishes
-    from the device's memory. Each shape, such as that of a phase of the local batch, has its own.
+    A recording reads images and labels from where the first ones lay, and learning rate, decay, momentum and requests
+    to stop from the device's memory. Each shape, such as that of a phase of the local batch, has its own.
     """
 
     def __init__(self, trainer: "Trainer", record: Callable[[Callable[[], None]], Callable[[], None]] | None = None):

@@ -25,7 +25,7 @@ from reproduce.engine.dist.binding import bind
 from reproduce.engine.dist.comm import Comm
 from reproduce.engine.dist.ending import as_one_of_many
 from reproduce.engine.dist.start import check_equal
-from reproduce.engine.dist.wishes import Wishes
+from reproduce.engine.dist.stop_requests import StopRequests
 from reproduce.engine.environment import compute_precision, describe, keep_fp32
 from reproduce.engine.execution import Execution, chosen
 from reproduce.engine.header import hyper_parameters, submission
@@ -41,14 +41,14 @@ LONGEST = 10_000_000  # seconds, four months
 
 
 def train(
-    config: Config, seed: int, data: Path, comm: Comm, backend: str = "auto", wishes: Wishes | None = None,
+    config: Config, seed: int, data: Path, comm: Comm, backend: str = "auto", stop_requests: StopRequests | None = None,
     resume: dict | None = None, execution: Execution | None = None, started: dict | None = None,
     pass_images: int | None = None,
 ) -> Iterator[Event | Tick | Snapshot]:  # fmt: skip
     """Run a config from the first update, or from a snapshot's state, to the last evaluation.
 
-    Yields MLPerf events, a tick per update, and a snapshot when `wishes` say so and at the very end. The clock of the
-    run is run_start to run_stop: it includes reading the data and all evaluations, and excludes process start,
+    Yields MLPerf events, a tick per update, and a snapshot when `stop_requests` say so and at the very end. The clock
+    of the run is run_start to run_stop: it includes reading the data and all evaluations, and excludes process start,
     building the network, its initialisation and listing the data's files (init_start to init_stop). What is timed is
     preceded and followed by a device and process barrier. A `UserError` inside ends the log with status "aborted";
     `Preempted` does not end it. `started` says how this process was, for the log. A pass of the network takes whole
@@ -59,7 +59,7 @@ def train(
         yield start("init_start")
     precision = compute_precision(config, comm.device)
     keep_fp32(precision)
-    trainer = Trainer(config, seed, comm, precision, wishes, execution)
+    trainer = Trainer(config, seed, comm, precision, stop_requests, execution)
     if resume:
         trainer.load_state(resume)
     else:
@@ -215,8 +215,8 @@ def run(args: argparse.Namespace) -> None:
         torch.set_flush_denormal(True)  # momenta of silent channels decay into denormals, 50x slower on CPUs
     else:
         torch.backends.cudnn.benchmark = True  # sizes stay the same for a whole phase of the local batch
-    wishes = Wishes(args.checkpoint_every if comm.rank == 0 else 0.0)
-    wishes.heed_signals()
+    stop_requests = StopRequests(args.checkpoint_every if comm.rank == 0 else 0.0)
+    stop_requests.heed_signals()
     folder, record = checkpoint_folder(args.out, config.run.name, args.seed), None
     with comm:
         try:
@@ -225,7 +225,7 @@ def run(args: argparse.Namespace) -> None:
             resume = unpack(found) if found else None
             if record:
                 record.open(resume)
-            for event in train(config, args.seed, args.data, comm, backend, wishes, resume, execution, started,
+            for event in train(config, args.seed, args.data, comm, backend, stop_requests, resume, execution, started,
                                args.pass_images):  # fmt: skip
                 if record:
                     record(event)

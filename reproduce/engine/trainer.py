@@ -9,7 +9,7 @@ from reproduce.engine.data.loader import AnyLoader, Chunk
 from reproduce.engine.dist.comm import Comm
 from reproduce.engine.dist.gradients import CONTROLS, LOSS, SAVE, STOP, make_gradients
 from reproduce.engine.dist.start import check_equal, start_equal
-from reproduce.engine.dist.wishes import Wishes
+from reproduce.engine.dist.stop_requests import StopRequests
 from reproduce.engine.evaluation import evaluate
 from reproduce.engine.execution import Execution
 from reproduce.engine.graph import GraphedUpdate
@@ -29,11 +29,11 @@ class Trainer:
     """Weights, workers, schedules and optimizer of one process.
 
     `update` counts the updates taken so far, `epoch` is the zero-based one under way, and `losses` holds the mean loss
-    of each of its updates so far. `save_due` and `stop_due` say that some process wished for it; see `wishes`.
+    of each of its updates so far. `save_due` and `stop_due` say that some process wished for it; see `stop_requests`.
     """
 
     def __init__(
-        self, config: Config, seed: int, comm: Comm, precision: str, wishes: Wishes | None = None,
+        self, config: Config, seed: int, comm: Comm, precision: str, stop_requests: StopRequests | None = None,
         execution: Execution | None = None,
     ):  # fmt: skip
         """Raises `ConfigError` if the workers do not divide evenly over the processes, `TrainingError` if the
@@ -44,7 +44,7 @@ class Trainer:
                 f"{comm.world_size} processes: choose a number of processes that divides it"
             )
         self.execution = execution = execution or Execution()
-        self.config, self.seed, self.comm, self.wishes = config, seed, comm, wishes or Wishes()
+        self.config, self.seed, self.comm, self.stop_requests = config, seed, comm, stop_requests or StopRequests()
         share, span = config.batch.workers // comm.world_size, config.batch.bn_workers
         if share % span:
             raise ConfigError(
@@ -78,7 +78,7 @@ class Trainer:
         """All of an update, from its chunks on; returns what `finish` does."""
         with self.autocast:
             for chunk in chunks:
-                if chunk.last:  # not before: the wishes of now are to travel
+                if chunk.last:  # not before: the requests of now are to travel
                     self.prepare(global_batch)
                 self.accumulate(chunk)
                 if chunk.last:
@@ -92,7 +92,7 @@ class Trainer:
 
     def prepare(self, global_batch: int) -> None:
         """What differs from update to update, written to where the device reads it; before the last chunk."""
-        asked = bool(self.wishes.save), bool(self.wishes.stop)
+        asked = bool(self.stop_requests.save), bool(self.stop_requests.stop)
         if asked != self._asked:  # seldom
             self._asked = asked
             self._wishes_here[SAVE], self._wishes_here[STOP] = map(float, asked)
@@ -194,7 +194,7 @@ class Trainer:
         functions of the seed and of where in the run they are needed. The place in the data is (epoch, updates of it).
         """
         self.save_due = False
-        self.wishes.saved()
+        self.stop_requests.saved()
         statistics = self.statistics.rows(self.comm)
         if self.comm.rank:
             return None

@@ -22,7 +22,7 @@ CHECKPOINT_SECONDS = {"quick": 60, "node": 600, "paper": 600}
 # engine/spawn.py gives its processes 30 s for a last checkpoint when told to stop, and then kills those that are left
 GRACE_SECONDS = 45
 # srun kills its ranks at a SIGTERM, and mpirun a second after it; SIGUSR1 they hand on, and the ranks save a checkpoint
-HAND_ON = {"srun": signal.SIGUSR1, "mpirun": signal.SIGUSR1}
+FORWARDED_SIGNALS = {"srun": signal.SIGUSR1, "mpirun": signal.SIGUSR1}
 
 
 def gpu_count() -> int:
@@ -131,7 +131,7 @@ class Foreground:
                 time.sleep(0.1)
         finally:
             if child.poll() is None:
-                _end(child, HAND_ON.get(argv[0], signal.SIGTERM))
+                _end(child, FORWARDED_SIGNALS.get(argv[0], signal.SIGTERM))
         self._raise_if_stopped()
         return child.returncode, child.communicate()[0] or ""
 

@@ -150,7 +150,7 @@ def execute_inside(plan: Plan, name: str, nodes: site.Site) -> int:
     return EXIT_PREEMPTED if stopped else 1 if failed else 0
 
 
-def hand_in(plan: Plan, args: argparse.Namespace, found: list[jobs.ClusterJob], context: script.Context) -> int:
+def submit_jobs(plan: Plan, args: argparse.Namespace, found: list[jobs.ClusterJob], context: script.Context) -> int:
     """One job per artefact and one that draws, to the scheduler."""
     with Foreground() as foreground:
         failed = prepare(plan, context.python, foreground)
@@ -275,5 +275,5 @@ def do(plan: Plan, args: argparse.Namespace) -> int:
             return execute(plan, args)
     with Foreground() as foreground:
         python = set_up(foreground)
-    return hand_in(plan, args, found, context_of(plan, args, plan.start.site, python))
+    return submit_jobs(plan, args, found, context_of(plan, args, plan.start.site, python))
 

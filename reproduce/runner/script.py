@@ -16,7 +16,7 @@ from reproduce.runner import launch
 from reproduce.runner.jobs import REPORT, ClusterJob
 from reproduce.runner.launch import ROOT
 
-MOST_ATTEMPTS = 20  # of a job that is preempted again and again
+MAX_ATTEMPTS = 20  # of a job that is preempted again and again
 
 
 class Shell(str):
@@ -169,7 +169,7 @@ finish() {
 def _ending(again: str) -> list[str]:
     """75: stopped with a checkpoint, so the job is started again, unless that has happened too often."""
     return [
-        f'if [ "$code" = 75 ] && [ "$(wc -l <"$attempts")" -lt {MOST_ATTEMPTS} ]; then', f"    {again}",
+        f'if [ "$code" = 75 ] && [ "$(wc -l <"$attempts")" -lt {MAX_ATTEMPTS} ]; then', f"    {again}",
         "fi", "finish",
     ]  # fmt: skip
 

@@ -13,7 +13,7 @@ from reproduce.errors import UserError
 from reproduce.events import newest_update
 from reproduce.runner.launch import ROOT
 
-MOST_SECONDS = 180  # for one attempt, and far more than one takes
+MAX_SECONDS = 180  # for one attempt, and far more than one takes
 POLL_SECONDS = 0.0005  # a checkpoint of the small run is written within milliseconds
 
 
@@ -97,8 +97,8 @@ class Attempt:
         while not condition():
             if self.process.poll() is not None:
                 return False
-            if time.monotonic() - self.began_at > MOST_SECONDS:
-                raise UserError(f"the run hangs: {MOST_SECONDS} s have passed: what it said is in {self.said}")
+            if time.monotonic() - self.began_at > MAX_SECONDS:
+                raise UserError(f"the run hangs: {MAX_SECONDS} s have passed: what it said is in {self.said}")
             time.sleep(POLL_SECONDS)
         return True
 

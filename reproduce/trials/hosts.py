@@ -24,7 +24,7 @@ from reproduce.trials import netns
 
 DEVICE = "eth0"  # every host's only link
 FIRST_ADDRESS = 101  # torchrun ranks hosts by their addresses as text: three digits each keep them in order
-MOST_HOSTS = 150
+MAX_HOSTS = 150
 PORT = 29500  # of the rendezvous, on the first host
 END_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 GRACE_SECONDS = 10.0  # between being told to stop and being killed
@@ -54,8 +54,8 @@ class Hosts:
 
         Raises `NetworkError` if the numbers make no sense or the machine cannot do it.
         """
-        if not 1 <= count <= MOST_HOSTS:
-            raise NetworkError(f"{count} hosts: must be 1 to {MOST_HOSTS}")
+        if not 1 <= count <= MAX_HOSTS:
+            raise NetworkError(f"{count} hosts: must be 1 to {MAX_HOSTS}")
         if mbit is not None and not 0.1 <= mbit <= 100_000:
             raise NetworkError(f"a rate of {mbit} Mbit/s: must be 0.1 to 100,000, or None for unlimited")
         if netns.why_not():

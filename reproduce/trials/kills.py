@@ -36,7 +36,7 @@ SMALL = [
     "schedule.warmup_epochs=2", "schedule.decay_epochs=6", "evaluation.every=2", "evaluation.offset=2",
 ]  # fmt: skip
 CHECKPOINT_SECONDS = 0.15  # every second or third of 40 updates
-MOST_STARTS = 10  # of one run: some must get through
+MAX_STARTS = 10  # of one run: some must get through
 MOMENTS = {"starting": 0.1, "training": 0.45, "writing": 0.45}
 STORY = ("epoch_start", "epoch_stop", "eval_accuracy", RESULT)  # what must be the same
 
@@ -131,7 +131,7 @@ class Trial:
         """A run from its beginning, killed as told, to its end."""
         self.clear()
         run, kills = Run(), list(kills)
-        while run.starts < MOST_STARTS:
+        while run.starts < MAX_STARTS:
             run.starts += 1
             with self.start() as attempt:
                 struck = bool(kills) and attempt.strike(kills[0], pace)
@@ -147,7 +147,7 @@ class Trial:
                 run.difference = f"exit code {code}: {attempt.said.read_text()[-300:].strip()}"
                 return run
             self._note(run, kills.pop(0))
-        run.difference = f"not done after {MOST_STARTS} starts"
+        run.difference = f"not done after {MAX_STARTS} starts"
         return run
 
     def _note(self, run: Run, kill: Kill) -> None:

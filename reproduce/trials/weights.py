@@ -20,7 +20,7 @@ from reproduce.trials.hosts import Hosts, failure
 
 CONFIG = ROOT / "paper_configs" / "quick" / "headline_b800_w20.toml"
 RELATIVE = 1e-5
-MOST_SECONDS = 1800
+MAX_SECONDS = 1800
 
 
 def parse(argv) -> argparse.Namespace:
@@ -64,7 +64,7 @@ def train_both(given: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
             where = f"{harness.count} host(s) of {processes} process(es)"
             print(f"training on {where} ...", file=sys.stderr, flush=True)
             words = [*options, "--out", str(out)]
-            why = failure(harness.torchrun("reproduce.engine.train", words, processes, timeout=MOST_SECONDS))
+            why = failure(harness.torchrun("reproduce.engine.train", words, processes, timeout=MAX_SECONDS))
             if why:
                 raise TrainingError(f"{where}: {why}")
             print(f"trained on {where} in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)

@@ -32,8 +32,8 @@ SMALL = [
 ]  # fmt: skip
 
 
-def build(execution=None, wishes=None):
-    return Trainer(configs.load(QUICK, SMALL), 1, Comm(torch.device("cpu")), "fp32", wishes, execution)
+def build(execution=None, stop_requests=None):
+    return Trainer(configs.load(QUICK, SMALL), 1, Comm(torch.device("cpu")), "fp32", stop_requests, execution)
 
 
 class Varying:
@@ -244,13 +244,13 @@ def test_a_recording_is_gone_when_the_trainer_has_closed():
 
 @pytest.mark.parametrize("stop", [False, True])
 def test_a_run_lets_go_of_its_recording_before_it_disconnects(monkeypatch, stop):
-    seen, wishes = [], Wish()
-    wishes.stop = stop
+    seen, stop_requests = [], Wish()
+    stop_requests.stop = stop
     monkeypatch.setattr(Trainer, "close", lambda self: seen.append("trainer"))
     monkeypatch.setattr(Comm, "close", lambda self: seen.append("comm"))
     comm = Comm(torch.device("cpu"))
     with pytest.raises(Preempted) if stop else contextlib.nullcontext(), comm:
-        for _ in train_module.train(configs.load(QUICK, SMALL), 1, Path(), comm, wishes=wishes):
+        for _ in train_module.train(configs.load(QUICK, SMALL), 1, Path(), comm, stop_requests=stop_requests):
             pass
     assert seen == ["trainer", "comm"]
 
@@ -263,12 +263,12 @@ class Wish:
 
 
 def test_a_wish_reaches_a_recorded_update():
-    wishes = Wish()
-    trainer = recorded(build(Execution(lars="compiled"), wishes), [])
+    stop_requests = Wish()
+    trainer = recorded(build(Execution(lars="compiled"), stop_requests), [])
     seen = []
     for tick in trainer.train_epoch(Varying(trainer)):
         seen.append((trainer.save_due, trainer.stop_due))
-        wishes.save, wishes.stop = tick.update == 5, tick.update == 6
+        stop_requests.save, stop_requests.stop = tick.update == 5, tick.update == 6
     assert [i for i, (save, _) in enumerate(seen) if save] == [5]
     assert [i for i, (_, stop) in enumerate(seen) if stop] == [6]
 

@@ -13,7 +13,7 @@ import torch
 
 from reproduce.engine.checkpoint import Checkpoints, unpack
 from reproduce.engine.dist.comm import Comm
-from reproduce.engine.dist.wishes import Wishes
+from reproduce.engine.dist.stop_requests import StopRequests
 from reproduce.engine.model import weights_sha256
 from reproduce.errors import EXIT_PREEMPTED, CheckpointError
 from reproduce.events import ENVIRONMENT, PREFIX, RESUMED, checkpoint_folder, log_path, read_events, read_log
@@ -76,22 +76,22 @@ def test_a_state_of_another_recipe_or_seed_is_refused():
 
 def test_wishes_by_time_and_by_signal():
     now = [0.0]
-    wishes = Wishes(10.0, clock=lambda: now[0])
-    assert not wishes.save and not wishes.stop
+    stop_requests = StopRequests(10.0, clock=lambda: now[0])
+    assert not stop_requests.save and not stop_requests.stop
     now[0] = 10.5
-    assert wishes.save
-    wishes.saved()
-    assert not wishes.save
+    assert stop_requests.save
+    stop_requests.saved()
+    assert not stop_requests.save
     before = {signum: signal.getsignal(signum) for signum in (signal.SIGTERM, signal.SIGUSR1)}
     try:
-        wishes.heed_signals()
+        stop_requests.heed_signals()
         os.kill(os.getpid(), signal.SIGUSR1)
-        assert wishes.stop
+        assert stop_requests.stop
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
     now[0] = 1e6
-    assert not Wishes(0.0, clock=lambda: now[0]).save
+    assert not StopRequests(0.0, clock=lambda: now[0]).save
 
 
 # ---- whole runs ---------------------------------------------------------------------------------------------------

@@ -157,7 +157,7 @@ def test_a_job_that_was_stopped_is_started_again(launcher, code, again, stubs, t
     assert again is None or any(call[: len(again)] == again for call in stubs.calls)
     ended = tmp_path / "out" / "jobs" / "table1.exit"
     assert not ended.exists(), "nobody waits for the end of a job that goes on"
-    for _ in range(script.MOST_ATTEMPTS - 2):
+    for _ in range(script.MAX_ATTEMPTS - 2):
         run_script("echo again >>" + shlex.quote(str(ended.with_suffix(".attempts"))), stubs, tmp_path)
     before = len(stubs.calls)
     assert run_script(text, stubs, tmp_path).returncode == 75 and ended.read_text() == "75\n"

@@ -7,7 +7,7 @@ import pytest
 from reproduce.engine.preflight import gpus, links
 from reproduce.engine.preflight.board import Place
 from reproduce.engine.preflight.findings import Finding, Rules
-from reproduce.engine.preflight.judge import Told, judge
+from reproduce.engine.preflight.judge import Gathered, judge
 from reproduce.engine.preflight.table import spans, table
 from reproduce.errors import ConfigError
 
@@ -15,7 +15,7 @@ NODES = {0: [0, 1], 2: [2, 3], 4: [4, 5], 6: [6, 7]}
 RULES = Rules(gpus_per_node=2, gpu="V100", min_node_gbit=100, min_network_gbit=50, min_memory_gib=8, min_disk_gib=1)
 
 
-def sound() -> Told:
+def sound() -> Gathered:
     """Four nodes of two ranks; each rank sees both GPUs of its node, its own of them at work."""
     facts, hello, rates = {}, {}, {}
     plan = links.plan(NODES, dict.fromkeys(range(8), True), "auto")
@@ -41,14 +41,14 @@ def sound() -> Told:
             partners = [b if a == node else a for pairs in plan.rounds for a, b in pairs if node in (a, b)]
             rates[rank] = {"node": 800.0, "pairs": [[partner, 45.0] for partner in partners]}
     skews = {node: {"offset": 0.002, "uncertainty": 0.001} for node in NODES if node}
-    return Told(8, hello, dict.fromkeys(range(8), "the wait for rank 0"), facts, skews, plan, rates)
+    return Gathered(8, hello, dict.fromkeys(range(8), "the wait for rank 0"), facts, skews, plan, rates)
 
 
-def found(told: Told, rules: Rules = RULES) -> list[Finding]:
+def found(told: Gathered, rules: Rules = RULES) -> list[Finding]:
     return judge(told, rules, 60)
 
 
-def put(told: Told, path: str, value) -> None:
+def put(told: Gathered, path: str, value) -> None:
     """`path`: attribute, then keys, such as "facts 3 limits open_files"."""
     first, *keys, last = [int(key) if key.isdigit() else key for key in path.split()]
     place = getattr(told, first)
@@ -145,7 +145,7 @@ def test_silent_ranks_are_named_with_what_they_did_last():
     del told.facts[7], told.hello[7], told.last_at[7], told.facts[5], told.rates[7], told.rates[5]
     told.last_at[5] = "data"
     plan = links.plan({0: [0, 1], 2: [2, 3], 4: [4], 6: [6]}, dict.fromkeys(range(8), True), "auto")
-    told = Told(8, told.hello, told.last_at, told.facts, told.skews, plan, told.rates)
+    told = Gathered(8, told.hello, told.last_at, told.facts, told.skews, plan, told.rates)
     answers = [one for one in found(told) if one.what == "answer"]
     assert [(one.ranks, one.found) for one in answers] == [((5,), "no answer: last at data"), ((7,), "never heard of")]
 
@@ -172,7 +172,7 @@ def test_a_measurement_that_is_no_better_than_its_uncertainty_accuses_nobody():
 # ---- links -----------------------------------------------------------------------------------------------------------
 
 
-def slow(told: Told, node: int, rate: float | str) -> None:
+def slow(told: Gathered, node: int, rate: float | str) -> None:
     """All that `node` exchanges with others runs at `rate`, per rank, seen from either side."""
     for rank, one in told.rates.items():
         one["pairs"] = [[p, rate if node in (p, told.facts[rank]["node"]) else r] for p, r in one["pairs"]]

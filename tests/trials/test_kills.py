@@ -164,7 +164,7 @@ def test_a_kill_when_all_was_written_does_not_count(tmp_path, data, monkeypatch)
 
 
 def test_a_run_that_hangs_is_noticed(tmp_path, monkeypatch):
-    monkeypatch.setattr(attempts, "MOST_SECONDS", 1)
+    monkeypatch.setattr(attempts, "MAX_SECONDS", 1)
     with start(tmp_path, 7, 60) as attempt, pytest.raises(attempts.UserError, match="the run hangs"):
         attempt.wait()
     assert attempt.process.returncode == -9

@@ -64,30 +64,30 @@ class ImageFiles:
     def sizes(self, numbers: np.ndarray, encoded: list[bytes]) -> np.ndarray:
         """int32 [n, 2] heights and widths in pixels as stored (EXIF orientation is ignored by both back-ends).
 
-        A file whose header cannot be parsed is reported to `condemn`, and its row is zero; one that seems to be cut
-        short is examined, as a back-end that decodes only a window of it may never reach the end.
+        A file whose header cannot be parsed is reported to `mark_corrupt`, and its row is zero; one that seems to be
+        cut short is examined, as a back-end that decodes only a window of it may never reach the end.
         """
         for at in np.flatnonzero(self._sizes[numbers, 0] == 0):
             try:
                 with Image.open(io.BytesIO(encoded[at])) as image:
                     self._sizes[numbers[at]] = image.height, image.width
             except DECODE_ERRORS as error:
-                self.condemn(int(numbers[at]), _why(error, encoded[at]))
+                self.mark_corrupt(int(numbers[at]), _why(error, encoded[at]))
                 continue
             if not encoded[at].endswith(ENDS):
                 self.examine(numbers[at : at + 1], encoded[at : at + 1])
         return self._sizes[numbers]
 
     def examine(self, numbers: np.ndarray, encoded: list[bytes]) -> None:
-        """Decode each file with PIL, the judge of what is corrupt, and `condemn` those that fail."""
+        """Decode each file with PIL, the judge of what is corrupt, and `mark_corrupt` those that fail."""
         for number, data in zip(numbers.tolist(), encoded):
             try:
                 with Image.open(io.BytesIO(data)) as image:
                     image.convert("RGB")
             except DECODE_ERRORS as error:
-                self.condemn(number, _why(error, data))
+                self.mark_corrupt(number, _why(error, data))
 
-    def condemn(self, number: int, why: str) -> None:
+    def mark_corrupt(self, number: int, why: str) -> None:
         """Note a corrupt file, or raise `DataError` naming it, as the policy says."""
         if self.corrupt != "skip":
             raise DataError(

@@ -49,7 +49,7 @@ class Place:
     master_port: int | None = None
 
 
-class Said(NamedTuple):
+class Variable(NamedTuple):
     """A number and the variable that says it."""
 
     name: str
@@ -60,16 +60,16 @@ class Said(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Words:
+class LauncherVariables:
     """What one launcher says, as far as it does."""
 
     launcher: str
-    rank: Said | None = None
-    world_size: Said | None = None
-    local_rank: Said | None = None
-    local_world_size: Said | None = None
-    node: Said | None = None
-    nodes: Said | None = None
+    rank: Variable | None = None
+    world_size: Variable | None = None
+    local_rank: Variable | None = None
+    local_world_size: Variable | None = None
+    node: Variable | None = None
+    nodes: Variable | None = None
 
 
 def adopt(environ: MutableMapping[str, str] = os.environ) -> Place:
@@ -135,7 +135,7 @@ def check_consecutive(place: Place, environ: Mapping[str, str] = os.environ) -> 
 # ---- what the launchers say -----------------------------------------------------------------------------------------
 
 
-def _launched(environ: Mapping[str, str]) -> Words | None:
+def _launched(environ: Mapping[str, str]) -> LauncherVariables | None:
     """What the launcher that started this very process says; None if there was none."""
     words = _words(environ, "openmpi", OPEN_MPI)
     if not words.rank:
@@ -158,12 +158,12 @@ def _names(launcher: str) -> tuple[str, ...]:
     return {"openmpi": OPEN_MPI, "pals": PALS, "mpich": MPICH, "slurm": slurm}.get(launcher, TORCH)
 
 
-def _words(environ: Mapping[str, str], launcher: str, names: tuple[str, ...], node: str = "") -> Words:
+def _words(environ: Mapping[str, str], launcher: str, names: tuple[str, ...], node: str = "") -> LauncherVariables:
     rank, size, local_rank, local_size = (_said(environ, name) for name in names)
-    return Words(launcher, rank, size, local_rank, local_size, _said(environ, node))
+    return LauncherVariables(launcher, rank, size, local_rank, local_size, _said(environ, node))
 
 
-def _slurm(environ: Mapping[str, str]) -> Words | None:
+def _slurm(environ: Mapping[str, str]) -> LauncherVariables | None:
     """What srun says to its tasks. A batch script that runs without srun is one process, not a rank of its job."""
     step = _said(environ, "SLURM_STEP_ID") or _said(environ, "SLURM_STEPID")
     if not step or step.value >= FIRST_SPECIAL_STEP:
@@ -174,8 +174,8 @@ def _slurm(environ: Mapping[str, str]) -> Words | None:
         if node.value >= len(counts[1]):
             raise ConfigError(f"{node} but {counts[0]} = {environ[counts[0]]}: the step has {len(counts[1])} nodes: "
                               "start it anew by srun")  # fmt: skip
-        local_world_size = Said(counts[0], counts[1][node.value])
-    return Words(
+        local_world_size = Variable(counts[0], counts[1][node.value])
+    return LauncherVariables(
         "slurm", _said(environ, "SLURM_PROCID"),
         _said(environ, "SLURM_STEP_NUM_TASKS") or _said(environ, "SLURM_NTASKS"),
         _said(environ, "SLURM_LOCALID"), local_world_size, node, _said(environ, "SLURM_STEP_NUM_NODES"),
@@ -193,12 +193,12 @@ def _tasks(environ: Mapping[str, str]) -> tuple[str, list[int]] | None:
     return None
 
 
-def _said(environ: Mapping[str, str], name: str) -> Said | None:
+def _said(environ: Mapping[str, str], name: str) -> Variable | None:
     value = whole_number(name, environ)
-    return None if value is None else Said(name, value)
+    return None if value is None else Variable(name, value)
 
 
-def _value(said: Said | None) -> int:
+def _value(said: Variable | None) -> int:
     assert said is not None, "a launcher that is listened to says its rank and its world size"
     return said.value
 
@@ -206,7 +206,7 @@ def _value(said: Said | None) -> int:
 # ---- one place of them ----------------------------------------------------------------------------------------------
 
 
-def _completed(own: Words, launched: Words | None) -> Words:
+def _completed(own: LauncherVariables, launched: LauncherVariables | None) -> LauncherVariables:
     """The variables of torchrun, with the launcher's for those that are missing if both speak of the same process."""
     if not launched:
         return own
@@ -216,10 +216,10 @@ def _completed(own: Words, launched: Words | None) -> Words:
         return own  # such as torchrun under srun: one task per node, and a rank per GPU
     fields = ("rank", "world_size", "local_rank", "local_world_size", "node", "nodes")
     launcher = own.launcher if own.launcher == "torchrun" else launched.launcher
-    return Words(launcher, *(getattr(own, field) or getattr(launched, field) for field in fields))
+    return LauncherVariables(launcher, *(getattr(own, field) or getattr(launched, field) for field in fields))
 
 
-def _check(words: Words) -> None:
+def _check(words: LauncherVariables) -> None:
     if not words.world_size:
         raise ConfigError(f"{words.rank} without WORLD_SIZE: a rank needs the number of processes: set it, or unset "
                           "RANK")  # fmt: skip
@@ -244,7 +244,7 @@ def _check(words: Words) -> None:
                           "there are: start all of them anew")  # fmt: skip
 
 
-def _place(words: Words, environ: Mapping[str, str]) -> Place:
+def _place(words: LauncherVariables, environ: Mapping[str, str]) -> Place:
     size, rank = _value(words.world_size), _value(words.rank)
     if size == 1:
         return Place(words.launcher)

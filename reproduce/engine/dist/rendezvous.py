@@ -19,7 +19,7 @@ from reproduce.engine.deadline import within
 from reproduce.errors import ConfigError, NetworkError
 
 LOOPBACK = "127.0.0.1"
-POLL_SECONDS, LONGEST_TRY = 0.2, 5.0
+POLL_SECONDS, MAX_TRY_SECONDS = 0.2, 5.0
 NAMED = 4  # ranks at most in a message
 SPARE_SECONDS = 5.0  # that others wait longer than rank 0, which knows who is missing
 
@@ -106,7 +106,7 @@ def _reach(rank: int, address: str, port: int, world_size: int, timeout: float) 
     while True:
         left = give_up - time.monotonic()
         try:
-            socket.create_connection((address, port), timeout=max(0.1, min(left, LONGEST_TRY))).close()
+            socket.create_connection((address, port), timeout=max(0.1, min(left, MAX_TRY_SECONDS))).close()
             break
         except OSError as error:
             if left <= 0:

@@ -19,7 +19,7 @@ from torch.distributed import PrefixStore, Store
 
 from reproduce.errors import EXIT_LOST
 
-BEATS_PER_TIMEOUT, LONGEST_BEAT = 8, 5.0  # seconds
+BEATS_PER_TIMEOUT, MAX_BEAT_SECONDS = 8, 5.0  # seconds
 SILENT_BEATS = 3  # missed by a process, or by the store, that counts as silent
 LINGER_BEATS = 2  # of the store's keeper after its last word, so that all others hear of the end
 LINGER_SECONDS = 10  # of the others from then on: their launchers will have ended them before
@@ -54,7 +54,7 @@ class Watch:
     def __init__(self, store: Store, rank: int, world_size: int, timeout: float):
         self._store = PrefixStore("watch", store.clone())
         self._rank, self._world_size, self._timeout = rank, world_size, timeout
-        self.beat_seconds = min(LONGEST_BEAT, timeout / BEATS_PER_TIMEOUT)
+        self.beat_seconds = min(MAX_BEAT_SECONDS, timeout / BEATS_PER_TIMEOUT)
         self._linger = max(1.0, LINGER_BEATS * self.beat_seconds)
         self._doing = "the start"
         self._wait: tuple[str] | None = None  # what for; a new object for each wait

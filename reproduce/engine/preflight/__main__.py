@@ -18,7 +18,7 @@ from reproduce.engine.preflight import clocks, judge_nodes, links
 from reproduce.engine.preflight.board import Board, Place, last_resort
 from reproduce.engine.preflight.facts import gather, limits
 from reproduce.engine.preflight.findings import FILES_PER_RANK, Finding, Rules, as_rules
-from reproduce.engine.preflight.judge import Told, judge
+from reproduce.engine.preflight.judge import Gathered, judge
 from reproduce.engine.preflight.table import table, write_report
 from reproduce.errors import EXIT_USER_ERROR, ConfigError, NetworkError, UserError, command
 from reproduce.recipe import load as configs
@@ -76,7 +76,7 @@ def main(argv=None) -> int:
     dist_env.adopt()
     place = Place.from_environment()
     patience = PATIENCE * given.timeout
-    last_resort(place, 2 * patience + links.MOST_SECONDS)
+    last_resort(place, 2 * patience + links.MAX_SECONDS)
     found = limits()  # as they are before rank 0 raises its own
     board = Board(place, given.timeout)
     hello = {"host": os.uname().nodename, "address": place.own_address(), "node": place.node}
@@ -93,7 +93,7 @@ def main(argv=None) -> int:
     plan = board.told("plan", patience)
     if plan is not None:
         exchange(board, links.Plan.of(plan))
-        verdict = board.told("verdict", patience + links.MOST_SECONDS)
+        verdict = board.told("verdict", patience + links.MAX_SECONDS)
         if verdict is not None:
             board.answer("bye", None)
             return verdict
@@ -152,7 +152,7 @@ def lead(given: argparse.Namespace, place: Place, board: Board, began: float) ->
 
     hello = {rank: found for rank in range(world) if (found := board.look(f"hello/{rank}"))}
     last_at = {rank: board.look(f"at/{rank}") or "the start" for rank in hello}
-    told = Told(world, hello, last_at, facts, skews, plan, rates)
+    told = Gathered(world, hello, last_at, facts, skews, plan, rates)
     findings = judge(told, rules, ANSWER * given.timeout)
     seconds = time.monotonic() - began
     print(verdict(findings, told.names, len(nodes), world, seconds), flush=True)
@@ -169,7 +169,7 @@ def lead(given: argparse.Namespace, place: Place, board: Board, began: float) ->
     return code
 
 
-def report(told: Told, rules: Rules, findings: list[Finding], seconds: float) -> dict:
+def report(told: Gathered, rules: Rules, findings: list[Finding], seconds: float) -> dict:
     """Everything, for programs: a job script that leaves out bad nodes, or one that asks what was measured."""
     listed = [vars(one) | {"host": told.names.get(one.ranks[0])} for one in findings]
     links_found = told.plan.json() | {"rates": told.rates}

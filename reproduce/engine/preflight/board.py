@@ -18,7 +18,7 @@ from reproduce.errors import EXIT_USER_ERROR, ConfigError, NetworkError
 
 POLL_SECONDS = 0.05
 PROGRESS_SECONDS = 10.0
-LONGEST_ANSWER = timedelta(seconds=60)  # of the store to a request that waits for nothing
+MAX_ANSWER_WAIT = timedelta(seconds=60)  # of the store to a request that waits for nothing
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Board:
                 f"within {seconds:g} s ({reason}): look at the node of rank 0 and at MASTER_ADDR"
             ) from None
         self._store = PrefixStore("preflight", store)
-        self._store.set_timeout(LONGEST_ANSWER)
+        self._store.set_timeout(MAX_ANSWER_WAIT)
 
     def store(self) -> Store:
         """A connection of its own, for a thread that may be held up in it."""

@@ -8,7 +8,7 @@ from reproduce.engine.preflight.links import Plan
 
 
 @dataclass(frozen=True)
-class Told:
+class Gathered:
     """What rank 0 knows at the end; all of it by rank."""
 
     world_size: int
@@ -27,7 +27,7 @@ class Told:
         return {one["node"]: names[rank] for rank, one in self.hello.items()} | names
 
 
-def judge(told: Told, rules: Rules, seconds: float) -> list[Finding]:
+def judge(told: Gathered, rules: Rules, seconds: float) -> list[Finding]:
     """In the order of ranks, what the ranks of a node have in common joined; `seconds`: the deadline of the facts."""
     facts = told.facts
     found = judge_nodes.silent(told.world_size, facts, told.last_at, seconds)

@@ -17,8 +17,8 @@ from torch.distributed import PrefixStore, Store
 
 ROUNDS = 3  # partners of a node, at most
 GROUP_SECONDS = 20.0  # for one pair, or one node, to make its group and exchange
-MOST_SECONDS = GROUP_SECONDS * (ROUNDS + 2)  # for all of them
-FIRST_BYTES, MOST_BYTES = 1 << 16, 1 << 27  # of a message
+MAX_SECONDS = GROUP_SECONDS * (ROUNDS + 2)  # for all of them
+FIRST_BYTES, MAX_BYTES = 1 << 16, 1 << 27  # of a message
 LONG_ENOUGH = 0.05  # seconds: messages grow until one takes as long
 REPEATS = 5
 GBIT = 1e9 / 8  # bytes
@@ -123,7 +123,7 @@ def _rate(ranks: int, device: torch.device) -> float:
         message = torch.zeros(size // 4, device=device)
         slowest = torch.tensor([_seconds(message, device)], device=device)
         dist.all_reduce(slowest, dist.ReduceOp.MAX)  # all grow alike
-        if float(slowest) >= LONG_ENOUGH or size >= MOST_BYTES:
+        if float(slowest) >= LONG_ENOUGH or size >= MAX_BYTES:
             break
         size *= 2
     seconds = sum(_seconds(message, device) for _ in range(REPEATS))

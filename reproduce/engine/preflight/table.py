@@ -8,7 +8,7 @@ from reproduce.engine.preflight.findings import Finding
 from reproduce.errors import ConfigError
 
 HEAD = ("host", "ranks", "what", "found", "rule", "remedy")
-MOST_LINES = 100
+MAX_LINES = 100
 
 
 def table(findings: list[Finding], names: Mapping[int, str], nodes: int) -> str:
@@ -22,11 +22,11 @@ def table(findings: list[Finding], names: Mapping[int, str], nodes: int) -> str:
             rows.append((f"all {nodes} nodes", spans([rank for one in ones for rank in one.ranks]), *text))
         else:
             rows += [(names.get(one.ranks[0], "unknown"), spans(one.ranks), *text) for one in ones]
-    shown = [HEAD, *rows[:MOST_LINES]]
+    shown = [HEAD, *rows[:MAX_LINES]]
     widths = [max(len(row[column]) for row in shown) for column in range(len(HEAD) - 1)]
     lines = ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[-1]]) for row in shown]
-    if len(rows) > MOST_LINES:
-        lines.append(f"and {len(rows) - MOST_LINES} more: see --report")
+    if len(rows) > MAX_LINES:
+        lines.append(f"and {len(rows) - MAX_LINES} more: see --report")
     return "\n".join(lines)
 
 
