@@ -6,7 +6,7 @@
     CC                    a command, which may have a wrapper and options: "ccache gcc"
     XDG_CACHE_HOME        an absolute path, else ignored as its standard says; then HOME, then the account's own
     RANK and the like     whole numbers, see `reproduce.engine.dist.dist_env`
-    GIT_*                 never handed on: the revision asked for is this package's
+    GIT_*                 never passed on: the revision asked for is this package's
 
 A variable that is set but empty counts as not set, but for CUDA_VISIBLE_DEVICES, where that hides every GPU. CDPATH and
 what pip is told are dealt with in setup.sh and run_all.sh. Imports nothing outside the standard library.

@@ -7,7 +7,7 @@
 #   bash reproduce/setup.sh test   a Python with what the tests need, too
 #
 # An active environment that has what pyproject.toml asks for is used as it is. Otherwise requirements.txt goes into
-# .venv; a copy of it, .venv/.stamp, is written last, so that a set-up that was cut short is taken up by the next call.
+# .venv; a copy of it, .venv/.stamp, is written last, so that a set-up that was cut short is resumed by the next run.
 set -euo pipefail
 
 unset CDPATH  # with it, cd prints where it went

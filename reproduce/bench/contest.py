@@ -44,7 +44,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Contenders at equal work. `first` names the row that the others are held against; None: they are parts of one.
+    """Contenders at equal work. `first` names the row that the others are compared with; None: they are parts of one.
 
     `work` says what each of them did: network, batch, precision, threads.
     """

@@ -1,4 +1,4 @@
-"""The public packages that benchmarks are held against, in a folder of their own: no run of ours ever sees them."""
+"""The public packages that benchmarks are compared with, in a folder of their own: no run of ours ever sees them."""
 
 import subprocess
 import sys

@@ -2,7 +2,7 @@
 
     python -m reproduce.bench pingpong [--mbit 400,1000,unlimited] [--rounds 20] [--out FILE]
 
-For the cluster model: what its network constants are here, measured apart from the training steps it is held against.
+For the cluster model: what its network constants are here, measured apart from the training steps it is compared with.
 Latency is the time of the small messages, bandwidth that of the largest beyond it: between them the link's bucket of
 tokens (see `netns.tbf`) lets a part pass at once. Writes pingpong.json. Needs Linux, root and iproute2.
 """

@@ -1,4 +1,4 @@
-"""What stands in a step, how far it is from ideal, and which single change would help most."""
+"""What a step consists of, how far it is from ideal, and which single change would help most."""
 
 import dataclasses
 

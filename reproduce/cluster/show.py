@@ -1,4 +1,4 @@
-"""The answers of the command line, as text and as Chrome traces. The model itself stands in the other modules."""
+"""The answers of the command line, as text and as Chrome traces. The model itself is in the other modules."""
 
 import shlex
 

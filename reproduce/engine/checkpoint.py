@@ -85,7 +85,7 @@ class Checkpoints:
             except Damaged as damage:
                 passed_over.append(f"{path}: {damage}")
                 self._damaged.add(path)
-        instead = f"{path.name} is used instead" if found else "there is no older one, so the run begins anew"
+        instead = f"{path.name} is used instead" if found else "there is no older one, so the run begins again"
         self.complaints = [f"{line}; {instead}" for line in passed_over]
         return found
 

@@ -53,7 +53,7 @@ class Record:
         if (state.get("config_hash"), state.get("seed")) != (self._config.hash, self._seed):
             print(
                 f"warning: {self._checkpoints.folder}: its checkpoints are of recipe {state.get('config_hash')}, and "
-                f"{self._config.path} is now {self._config.hash}: the run begins anew",
+                f"{self._config.path} is now {self._config.hash}: the run begins again",
                 file=sys.stderr, flush=True,
             )  # fmt: skip
             return None

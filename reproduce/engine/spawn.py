@@ -20,7 +20,7 @@ from reproduce import environ
 from reproduce.errors import EXIT_LOST, EXIT_PREEMPTED, EXIT_USER_ERROR, UserError, command
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
-GRACE_SECONDS = 30  # for a checkpoint, once a signal was handed on or a process said that it was asked to stop
+GRACE_SECONDS = 30  # for a checkpoint, once a signal was passed on or a process said that it was asked to stop
 SETTLE_SECONDS = 5  # for the others to end by themselves, once one has failed in another way
 KILL_SECONDS = 2  # from SIGTERM to SIGKILL, which ends a stopped process too
 # All has been said then, and no checkpoint can be agreed on any more: the others, killed at once, could only repeat it.
@@ -43,7 +43,7 @@ def launch(argv: list[str], processes: int) -> int:
     """Run `argv` as each of `processes` ranks, wait for all of them and return the exit code of the whole.
 
     0 if all ended well; else 2 if any found a user error, else that of the first that failed: its own, `EXIT_LOST` if
-    it died of a signal, or 128 + N if that was signal N, handed on by us. Raises `UserError` if one cannot be started.
+    it died of a signal, or 128 + N if that was signal N, passed on by us. Raises `UserError` if one cannot be started.
     """
     received: list[int] = []
     heard = [signum for signum in FORWARDED if signal.getsignal(signum) != signal.SIG_IGN]  # as nohup has SIGHUP

@@ -137,7 +137,7 @@ def misfit_range(band: Band, level: float) -> Interval:
     """Between which `misfit` of one further run lies, but for a probability `level`.
 
     By simulation: its distribution has no closed form, the scores being correlated and their scales estimated.
-    `DRAWS` times, n + 1 curves are drawn from the model (`draws`) and the last is held against the band of the others.
+    `DRAWS` times, n + 1 curves are drawn from the model (`draws`) and the last is compared with the band of the others.
     The lower end catches what lies on the mean of the runs, as no run does; it is 0 for fewer than `MANY` epochs, at
     which one may.
     """

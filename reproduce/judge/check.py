@@ -27,7 +27,7 @@ LEAST_LEVEL = 1e-12  # below it quantiles of Student's t overflow
 def checked(
     path: Path, references: dict[stored.Key, Reference], level: float
 ) -> tuple[RunLog, Comparison, Reference | None]:
-    """(`RunLog`, `Comparison`, `Reference`): a log, what it came to, and what it was held against, None for nothing."""
+    """(`RunLog`, `Comparison`, `Reference`): a log, the outcome, and what it was compared with, None for nothing."""
     log = read_log(path)
     if not log.complete:
         return log, Comparison(Verdict("missing", f"{log.status} log: {log.reason}")), None

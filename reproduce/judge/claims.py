@@ -42,7 +42,7 @@ def by_tier(folder: Path) -> dict[str, Path]:
 
 
 def judged(results: Mapping[str, Path]) -> list[Judged]:
-    """Every claim of the paper, held against the logs in the results folders of one tier or several, `by_tier`."""
+    """Every claim of the paper, compared with the logs in the results folders of one tier or several, `by_tier`."""
     known, found = paper.load(), []
     for claim in known.claims:
         number = known.values[claim.value].text if claim.value else "in words"

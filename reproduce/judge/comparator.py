@@ -1,4 +1,4 @@
-"""Is this the curve of one more run of that recipe? A run held against known runs, and a `Verdict` with its reason.
+"""Is this the curve of one more run of that recipe? A run compared with known runs, and a `Verdict` with its reason.
 
 First what needs no statistics: another batch, recipe, data set or device is `not comparable`, a curve with holes is
 `missing`. Then these tests, each at `LEVEL`; a run is `reproduced` if it passes all that its reference allows:
@@ -188,7 +188,7 @@ def quantities(reference: Reference) -> list[str]:
 
 
 def hole(run: Run, reference: Reference) -> Verdict | None:
-    """Why the curve cannot be held against all of the band, if it cannot."""
+    """Why the curve cannot be compared with all of the band, if it cannot."""
     for quantity in quantities(reference):
         curve, due = curve_of(run, quantity), sorted(set.intersection(*map(set, reference.curves(quantity))))
         absent = [epoch for epoch in due if epoch not in curve]

@@ -49,7 +49,7 @@ class Start:
 
     @property
     def carried(self) -> list[str]:
-        """The variables mpirun is told to hand on to further hosts; srun and torchrun hand on all."""
+        """The variables mpirun is told to pass on to further hosts; srun and torchrun pass on all."""
         here = self.launcher == "openmpi"  # nobody but the user has set anything
         others = [name for name in (*CARRIED, "OMP_NUM_THREADS") if name in os.environ] if here else CARRIED
         return list(dict.fromkeys([*self.environment(), *others]))

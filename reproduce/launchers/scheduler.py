@@ -1,4 +1,4 @@
-"""Slurm, Grid Engine and PBS in their own words: directives, how a job is handed in, asked after, and started again."""
+"""Slurm, Grid Engine and PBS in their own words: directives, how a job is submitted, asked after, and started again."""
 
 import re
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ SCHEDULERS = {
         ("qsub", "-terse"), "-hold_jid {jobs}", ",", ("qstat", "-j", "{job}"), "qdel", "JOB_ID",
         "exit 99",
     ),
-    # Users may not requeue a PBS job, so it hands itself in once more; the last job follows it again.
+    # Users may not requeue a PBS job, so it submits itself again; the last job follows it again.
     "pbs": Scheduler(
         "PBS", "#PBS", "-N {name}", ("-S /bin/bash", "-j oe", "-r y"),
         ("qsub",), "-W depend=afterany:{jobs}", ":", ("qstat", "{job}"), "qdel", "PBS_JOBID",

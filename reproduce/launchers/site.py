@@ -13,7 +13,7 @@ from reproduce.errors import ConfigError
 from reproduce.launchers import SCHEDULERS
 
 # What goes into a scheduler's directive, or is expanded by the job's shell, is held to these characters; whatever else
-# a user gives (paths, seeds) is quoted, and never stands in a directive.
+# a user gives (paths, seeds) is quoted, and is never in a directive.
 OPTION = re.compile(r"[A-Za-z0-9_.,:=@+%/ {}-]+")
 WORD = re.compile(r"[A-Za-z0-9_.,:=@+%/-]+")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

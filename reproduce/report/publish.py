@@ -1,4 +1,4 @@
-"""Publish the results of a tier: its logs and renderings go to figures/, and REPRODUCE.md's blocks are made anew.
+"""Publish the results of a tier: its logs and renderings go to figures/, and REPRODUCE.md's blocks are regenerated.
 
     python -m reproduce.report.publish --tier quick|node|paper --results DIR [--dry-run]
 

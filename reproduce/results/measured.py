@@ -1,6 +1,6 @@
 """Our measurements: the complete logs of a run, and nothing else, turned into numbers with their n and spread.
 
-A log counts only if it is complete and was made with the recipe that stands in the config file now. Everything else in
+A log counts only if it is complete and was made with the recipe that is in the config file now. Everything else in
 the run's folder is listed with the reason it was left out, so that a hole in a table can be explained.
 """
 

@@ -36,7 +36,7 @@ ONCE = (HALF, DDP, COMPUTE)  # measured in one way only
 
 
 def variants(rules=RULES) -> tuple[Variant, ...]:
-    """Everything that is measured at one rate: each rule both ways, and what it is held against."""
+    """Everything that is measured at one rate: each rule both ways, and what it is compared with."""
     return (*(Variant(rule, overlap) for rule in rules for overlap in (True, False)), *ONCE)
 
 

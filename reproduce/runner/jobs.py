@@ -98,7 +98,7 @@ def modelled(config: Config, site: Site) -> float | None:
 
 
 def table(found: list[ClusterJob]) -> list[tuple[str, ...]]:
-    """What will be asked for, before anything is handed in."""
+    """What will be asked for, before anything is submitted."""
     rows: list[tuple[str, ...]] = [
         ("job", "runs", "nodes", "ranks", "expected", "from", "asks for", "node-hours", "after")
     ]

@@ -21,7 +21,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 CHECKPOINT_SECONDS = {"quick": 60, "node": 600, "paper": 600}
 # engine/spawn.py gives its processes 30 s for a last checkpoint when told to stop, and then kills those that are left
 GRACE_SECONDS = 45
-# srun kills its ranks at a SIGTERM, and mpirun a second after it; SIGUSR1 they hand on, and the ranks save a checkpoint
+# srun kills its ranks at a SIGTERM, and mpirun a second after it; SIGUSR1 they pass on, and the ranks save a checkpoint
 FORWARDED_SIGNALS = {"srun": signal.SIGUSR1, "mpirun": signal.SIGUSR1}
 
 

@@ -88,7 +88,7 @@ def print_preparation(plan: Plan, python: str) -> None:
 
 
 def print_jobs(plan: Plan, found: list[jobs.ClusterJob], context: script.Context) -> None:
-    """--dry-run with a scheduler: what is asked for, as comments, then a script that writes and hands in the jobs."""
+    """--dry-run with a scheduler: what is asked for, as comments, then a script that writes and submits the jobs."""
     for line in columns(jobs.table(found)):
         print(f"# {line}")
     if not context.account:

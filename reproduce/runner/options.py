@@ -57,7 +57,7 @@ def parser(prog: str) -> Parser:
     on_cluster = made.add_argument_group("on a cluster")
     add = on_cluster.add_argument
     add("--launcher", default="local", help="local (default), torchrun, openmpi: run here and now. slurm, uge, pbs: "
-        "hand in one job per artefact and a last one that draws")  # fmt: skip
+        "submit one job per artefact and a last one that draws")  # fmt: skip
     add("--cluster", metavar="NAME", help="a name in paper_configs/clusters, or a TOML file of your own: how jobs are "
         "started there (default: abci with uge; slurm and pbs need one)")  # fmt: skip
     add("--nodes", type=int, metavar="N", help="nodes per run (default: one; paper: as many as the workers "

@@ -146,7 +146,7 @@ def _drawing(context: Context) -> list[str]:
     return [FUNCTIONS, 'PATH="${python%/*}:$PATH"', f"run {join([*_runner(context), '--draw'])}"]
 
 
-# A signal of the scheduler (preemption, or the end of the time) reaches this shell only: it hands it on, and the runs
+# A signal of the scheduler (preemption, or the end of the time) reaches this shell only: it passes it on, and the runs
 # save a checkpoint. `wait` returns early when a signal arrives, so it is asked until the child is gone.
 FUNCTIONS = """child=""
 trap 'test -z "$child" || kill -TERM "$child" 2>/dev/null' TERM USR1 USR2
@@ -175,7 +175,7 @@ def _ending(again: str) -> list[str]:
 
 
 def submission(found: list[ClusterJob], context: Context) -> str:
-    """The whole submission as a script of its own, which writes the job scripts and hands them in: for --dry-run."""
+    """The whole submission as a script of its own, which writes the job scripts and submits them: for --dry-run."""
     scheduler = SCHEDULERS[context.launcher]
     folder = shlex.quote(str(context.out / "jobs"))
     lines = [f"mkdir -p {folder} && cd {folder}"]

@@ -17,9 +17,9 @@ PATIENCE = 3  # a scheduler may be slow to list a job it has just taken
 
 
 def submit(found: list[ClusterJob], context: Context) -> dict[str, str]:
-    """Write the job scripts and hand them in, in order; returns the jobs' numbers by name.
+    """Write the job scripts and submit them, in order; returns the jobs' numbers by name.
 
-    Raises `UserError` if jobs of an earlier call are still there, or the scheduler refuses one; those handed in before
+    Raises `UserError` if jobs of an earlier call are still there, or the scheduler refuses one; those submitted before
     stay, and the line says how to cancel them.
     """
     scheduler, folder = SCHEDULERS[context.launcher], context.out / "jobs"
@@ -41,7 +41,7 @@ def submit(found: list[ClusterJob], context: Context) -> dict[str, str]:
         try:
             numbers[job.name] = _hand_in(job, [numbers[name] for name in job.after], scheduler, folder)
         except UserError as error:
-            rest = f"; handed in before: {scheduler.cancel} {' '.join(numbers.values())} cancels" if numbers else ""
+            rest = f"; submitted before: {scheduler.cancel} {' '.join(numbers.values())} cancels" if numbers else ""
             raise UserError(f"{error}{rest}") from None
         finally:
             _remember(folder, context.launcher, numbers)
@@ -74,7 +74,7 @@ def known(number: str, scheduler: Scheduler) -> bool:
 
 
 def remembered(folder: Path, launcher: str) -> dict[str, str]:
-    """Numbers by name of the jobs handed in before by the same launcher."""
+    """Numbers by name of the jobs submitted before by the same launcher."""
     try:
         told = files.read_json(folder / SUBMITTED)
         return dict(told["jobs"]) if told["launcher"] == launcher else {}

@@ -156,7 +156,7 @@ def test_nothing_intact_says_that_the_run_begins_anew(tmp_path):
     os.truncate(newer, 500)
     os.truncate(older, 400)
     assert checkpoints.newest() is None
-    assert [line.endswith("no older one, so the run begins anew") for line in checkpoints.complaints] == [True] * 2
+    assert [line.endswith("no older one, so the run begins again") for line in checkpoints.complaints] == [True] * 2
 
 
 def test_a_damaged_file_takes_no_place_of_an_intact_one(tmp_path):

@@ -1,6 +1,6 @@
 """A broken optimizer turns the quick regression red: each of tests/mutations.py, and by what it is caught.
 
-The regression is two things: the golden first updates, and a run of seconds held against stored curves. pytest -s
+The regression is two things: the golden first updates, and a run of seconds compared with stored curves. pytest -s
 prints the table.
 """
 

@@ -202,7 +202,7 @@ def test_a_full_disk_keeps_the_old_checkpoint_and_stops_in_one_line(tmp_path, im
 
 def test_a_changed_recipe_starts_from_its_beginning_and_says_so(interrupted, images):
     code, err = finish(start(interrupted, images, 1, "--set", "schedule.peak_lr=0.04"))
-    assert code == 0 and "the run begins anew" in err
+    assert code == 0 and "the run begins again" in err
     assert read_log(log_path(interrupted, "small", 1)).interruptions == 0
 
 

@@ -20,7 +20,7 @@ from tests.helpers import ROOT
 from tests.mutations import MUTATIONS, named
 
 CONFIG = ROOT / "paper_configs/quick/regression_b160_w4.toml"
-SEED = 1  # a stored one, so that the first epoch is held against that very run
+SEED = 1  # a stored one, so that the first epoch is compared with that very run
 NONE = "none"
 
 

@@ -73,7 +73,7 @@ def test_the_documents_state_these_numbers():
 
 
 def spoilt(changes, of: int = 0) -> Run:
-    """One of the five, changed, and so held against all five."""
+    """One of the five, changed, and so compared with all five."""
     return replace(FIVE.runs[of], accuracy=dict(FIVE.runs[of].accuracy) | changes)
 
 

@@ -1,4 +1,4 @@
-"""Job scripts as bash runs them, and how they are handed in: with stand-ins for the schedulers' commands.
+"""Job scripts as bash runs them, and how they are submitted: with stand-ins for the schedulers' commands.
 
 What real schedulers do with them is in test_real_jobs.py.
 """
@@ -198,7 +198,7 @@ def test_a_signal_is_handed_on_and_waited_for(signum, stubs, tmp_path):
     assert ["scontrol", "requeue", "77"] in stubs.calls
 
 
-# ---- handing in -----------------------------------------------------------------------------------------------------
+# ---- submitting -----------------------------------------------------------------------------------------------------
 
 
 def test_jobs_are_handed_in_in_order_and_remembered(stubs, tmp_path):
@@ -217,7 +217,7 @@ def test_jobs_are_handed_in_in_order_and_remembered(stubs, tmp_path):
 def test_a_refusal_is_one_line_and_says_what_was_handed_in(stubs, tmp_path):
     found, made = context("pbs", tmp_path / "out", stubs)
     stubs.answers("qsub", 'case "$*" in *report*) echo "Unknown queue" >&2; exit 38 ;; esac; echo 41.server')
-    with pytest.raises(UserError, match=r"PBS refused report .*: Unknown queue; handed in before: qdel 41.server"):
+    with pytest.raises(UserError, match=r"PBS refused report .*: Unknown queue; submitted before: qdel 41.server"):
         submit.submit(found, made)
     told = json.loads((tmp_path / "out" / "jobs" / "submitted.json").read_text())
     assert told == {"launcher": "pbs", "jobs": {"table1": "41.server"}}

@@ -1,4 +1,4 @@
-"""run_all.sh end to end with real launchers: jobs handed in, trained by srun or mpirun, preempted, drawn.
+"""run_all.sh end to end with real launchers: jobs submitted, trained by srun or mpirun, preempted, drawn.
 
 The package is a copy with one tiny run; its weights at the end are those that the local launcher makes.
 """

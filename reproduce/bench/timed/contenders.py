@@ -67,7 +67,7 @@ class Entry(NamedTuple):
 def contest(
     title: str, work: str, entries: Mapping[str, Entry], rounds: int, steps: int, device: torch.device
 ) -> Table:
-    """Images/s of all entries, in turns of so many steps each; the others are held against the first."""
+    """Images/s of all entries, in turns of so many steps each; the others are compared with the first."""
     made: dict[str, Contender] = {}
     notes = {name: entry.note for name, entry in entries.items()}
     for name, entry in entries.items():

@@ -179,7 +179,7 @@ class DaliBackend:
             if kind == "pixels":
                 images = self._end(images, job)
         except RuntimeError:
-            # A failed pipeline is dead, and the jobs behind the bad one died with it: build anew and feed them again.
+            # A failed pipeline is dead, and the jobs behind the bad one died with it: rebuild, feed them again.
             self._pipelines[kind] = self._build(kind)
             for other in list(flying)[1:]:
                 if _kind(other) == kind:

@@ -26,7 +26,7 @@ from reproduce.errors import DataError
 
 PACKAGE = "dataset-fashion-mnist"  # Debian and Ubuntu
 INSTALLED = Path("/usr/share/datasets/fashion-mnist")
-# SHA-256 of the uncompressed contents: Debian compresses the files anew.
+# SHA-256 of the uncompressed contents: Debian compresses the files again.
 FILES = {
     "train-images-idx3-ubyte.gz": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
     "train-labels-idx1-ubyte.gz": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",

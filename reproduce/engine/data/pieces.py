@@ -71,7 +71,7 @@ class Tar:
         with open(path, "rb") as file:
             file.seek(max(0, self.size - 2 * BLOCK))
             if self.size % BLOCK or file.read() != bytes(2 * BLOCK):
-                raise DataError(f"{path}: does not end as a tar does: cut off or compressed: make it anew by tar -cf")
+                raise DataError(f"{path}: does not end as a tar does: cut off or compressed: make it again by tar -cf")
 
     def pieces(self, there: Callable[[str, int], bool]) -> Iterator[Piece]:
         """As `Folder.pieces`; contents are read in order, here."""
@@ -90,18 +90,18 @@ class Tar:
                     if any(file.read(BLOCK)):
                         raise tarfile.ReadError("damaged")
             except tarfile.TarError as error:
-                raise DataError(f"{self.path}: not readable as a tar: {error}: make it anew by tar -cf") from None
+                raise DataError(f"{self.path}: not readable as a tar: {error}: make it again by tar -cf") from None
 
     def _name(self, member: tarfile.TarInfo) -> str | None:
         """Where a member goes; None for folders, which come with their files, and for hidden files."""
         path = PurePosixPath(member.name)
         where = f"{self.path}: member {member.name!r}"
         if path.is_absolute() or ".." in path.parts:
-            raise DataError(f"{where} leads out of the folder: make the archive anew, from inside the data's folder")
+            raise DataError(f"{where} leads out of the folder: make the archive again, from inside the data's folder")
         if member.isdir():
             return None
         if not member.isreg() or member.issparse():
-            raise DataError(f"{where} is not a plain file: make the archive anew, of the images alone (tar -h)")
+            raise DataError(f"{where} is not a plain file: make the archive again, of the images alone (tar -h)")
         if path.name.startswith("."):
             return None
         if path.suffix == ".tar":  # ILSVRC's own archive holds one per class

@@ -116,7 +116,7 @@ class Plan:
     def augmentation(self, epoch: int, update: int, workers: range, draws: int) -> np.ndarray:
         """float64 [workers, local_batch, draws]: what decides the crops and flips of one update.
 
-        Keyed by the position in the worker's batch, not by the image: an image met twice is cropped anew.
+        Keyed by the position in the worker's batch, not by the image: an image met twice is cropped again.
         """
         shape = (self.local_batch[epoch], draws)
         return np.stack([uniforms(self.seed, AUGMENT, (epoch, worker, update), shape) for worker in workers])

@@ -3,7 +3,7 @@
     srun --ntasks-per-node=1 python -m reproduce.engine.data.stage --from /shared/imagenet --to /local/imagenet
 
 Each of train and val is taken from SOURCE/train.tar if there is one, and unpacked, else from the folder SOURCE/train. A
-parallel file system hands one large file to hundreds of nodes far faster than a million small ones. The same command
+parallel file system serves one large file to hundreds of nodes far faster than a million small ones. The same command
 goes on after an interruption, and returns at once when all is there.
 """
 

@@ -173,7 +173,7 @@ def _slurm(environ: Mapping[str, str]) -> LauncherVariables | None:
     if node and counts:
         if node.value >= len(counts[1]):
             raise ConfigError(f"{node} but {counts[0]} = {environ[counts[0]]}: the step has {len(counts[1])} nodes: "
-                              "start it anew by srun")  # fmt: skip
+                              "start it again by srun")  # fmt: skip
         local_world_size = Variable(counts[0], counts[1][node.value])
     return LauncherVariables(
         "slurm", _said(environ, "SLURM_PROCID"),
@@ -189,7 +189,7 @@ def _tasks(environ: Mapping[str, str]) -> tuple[str, list[int]] | None:
             try:
                 return name, tasks_per_node(text)
             except HostListError as error:
-                raise ConfigError(f"{name} = {text}: {error}: start the step anew by srun") from None
+                raise ConfigError(f"{name} = {text}: {error}: start the step again by srun") from None
     return None
 
 
@@ -225,7 +225,7 @@ def _check(words: LauncherVariables) -> None:
                           "RANK")  # fmt: skip
     if _value(words.rank) >= words.world_size.value:
         raise ConfigError(f"{words.rank} but {words.world_size}: ranks count from 0, so they must be lower than the "
-                          "number of processes: start all of them anew")  # fmt: skip
+                          "number of processes: start all of them again")  # fmt: skip
     if words.world_size.value == 1:
         return
     names = _names(words.launcher)
@@ -238,10 +238,10 @@ def _check(words: LauncherVariables) -> None:
         return  # one process per node, as containers are started
     if words.local_rank.value >= _value(words.local_world_size):
         raise ConfigError(f"{words.local_rank} but {words.local_world_size}: local ranks count from 0, so they must be "
-                          "lower than the number of processes on the node: start all of them anew")  # fmt: skip
+                          "lower than the number of processes on the node: start all of them again")  # fmt: skip
     if _value(words.local_world_size) > words.world_size.value:
         raise ConfigError(f"{words.local_world_size} but {words.world_size}: a node cannot have more processes than "
-                          "there are: start all of them anew")  # fmt: skip
+                          "there are: start all of them again")  # fmt: skip
 
 
 def _place(words: LauncherVariables, environ: Mapping[str, str]) -> Place:

@@ -1,6 +1,6 @@
 """PyTorch's own reducer as the control for static groups: DistributedDataParallel with its default buckets.
 
-Its first bucket is 1 MiB and the others 25 MiB, laid out anew after the first backward pass by the order in which the
+Its first bucket is 1 MiB and the others 25 MiB, laid out again after the first backward pass by the order in which the
 gradients arrived; so the groups are its business and cannot be stated in a config.
 """
 

@@ -34,7 +34,7 @@ def parse(argv) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m reproduce.engine.preflight", description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("config", type=Path, nargs="?", help="a file in paper_configs/: its data, and that all ranks have the same")
-    add("--data", type=Path, help="folder with train/ and val/, held against the config")
+    add("--data", type=Path, help="folder with train/ and val/, compared with the config")
     add("--out", type=Path, help="results folder: free space, and that it can be written")
     add("--scratch", type=Path, help="node-local folder, likewise")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="what the links are measured with: NCCL on "

@@ -10,7 +10,7 @@ from reproduce.engine.preflight.links import Plan
 def skew(measured: Mapping[int, dict], rules: Rules) -> list[Finding]:
     """`measured` as by `clocks.measure`. Off by more than allowed even if the measurement errs as far as it can.
 
-    Where most nodes are off, it is rank 0's clock, and they are held against their median.
+    Where most nodes are off, it is rank 0's clock, and they are compared with their median.
     """
     remedy, limit = "have the node's clock set (chrony, ntpd)", rules.max_skew_ms / 1e3
     found = [

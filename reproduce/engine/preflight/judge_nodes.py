@@ -207,7 +207,7 @@ def _gib(size: float) -> str:
 
 def data(facts: Facts) -> list[Finding]:
     """Present and as the config states, the same names everywhere, and the same bytes in the files drawn."""
-    remedy = "copy it anew: python -m reproduce.engine.data.stage, after removing what is there"
+    remedy = "copy it again: python -m reproduce.engine.data.stage, after removing what is there"
     told, found = of(facts, "data"), []
     for rank, one in told.items():
         if one["error"]:
