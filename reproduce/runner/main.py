@@ -245,19 +245,24 @@ def fitting(plan: Plan) -> int:
     return max((launch.fit(plan.processes, job.config.batch.workers) for job in plan.jobs), default=1)
 
 
+def site_of(plan: Plan) -> site.Site:
+    """Of a plan whose runs are jobs of a scheduler, or are inside one; others may have no start."""
+    assert plan.start is not None, "a scheduler's jobs have a launcher and a site"
+    return plan.start.site
+
+
 def do(plan: Plan, args: argparse.Namespace) -> int:
     """What the options ask for, on a plan. Raises `UserError` and `Stopped`."""
     scheduled = args.launcher in SCHEDULERS and not args.draw
-    assert plan.start is not None, "a plan made from options has a start"
     if args.inside:
-        return execute_inside(plan, args.inside, plan.start.site)
+        return execute_inside(plan, args.inside, site_of(plan))
     if scheduled:
-        found = jobs.jobs(plan, plan.start.site, plan.processes)
+        found = jobs.jobs(plan, site_of(plan), plan.processes)
     if args.dry_run:
         with Foreground() as foreground:
             python = foreground.run([*SETUP, "plan"], {}, capture=True)[1].strip()
         if scheduled:
-            print_jobs(plan, found, context_of(plan, args, plan.start.site, python))
+            print_jobs(plan, found, context_of(plan, args, site_of(plan), python))
         else:
             warn_of_devices(plan, args)
             print_commands(plan, python)
@@ -275,5 +280,5 @@ def do(plan: Plan, args: argparse.Namespace) -> int:
             return execute(plan, args)
     with Foreground() as foreground:
         python = set_up(foreground)
-    return submit_jobs(plan, args, found, context_of(plan, args, plan.start.site, python))
+    return submit_jobs(plan, args, found, context_of(plan, args, site_of(plan), python))
 
