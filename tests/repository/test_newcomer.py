@@ -17,6 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from reproduce.artefact import Artefact  # noqa: E402
+from reproduce.page.view import SectionData  # noqa: E402
 from reproduce.recipe.runs import QUICK_PAIR  # noqa: E402
 from reproduce.results import output  # noqa: E402
 from reproduce.script import entry  # noqa: E402
@@ -26,7 +27,13 @@ ARTEFACT = Artefact("figure9", "Figure 9: a newcomer's", {"quick": QUICK_PAIR})
 
 def draw(given):
     facts = {"artefact": "figure9", "title": ARTEFACT.title, "tier": given.tier}
-    output.announce([output.write(given.out, "figure9.json", output.to_json(facts))], ())
+    drawn = '<svg xmlns="http://www.w3.org/2000/svg"><path d="M 0 0"/></svg>'
+    files = {"figure9.json": output.to_json(facts), "figure9.svg": drawn}
+    output.announce([output.write(given.out, name, text) for name, text in files.items()], ())
+
+
+def section(given, facts):
+    return SectionData((), ("what it shows",))
 
 
 main = entry(ARTEFACT, draw)
@@ -66,7 +73,7 @@ def test_a_figure_that_is_not_listed_is_an_error(clone):
     assert "figure9.py: declares an ARTEFACT that reproduce/artefacts.py does not list" in done.stderr
 
 
-def test_a_new_figure_is_in_the_list_in_the_document_and_draws(clone):
+def test_a_new_figure_is_in_the_list_in_the_document_and_on_the_page(clone):
     listed(clone)
     rows = python(clone, "-m", "reproduce.run_all", "--list", "--tier", "quick").stdout.splitlines()
     assert [row.split()[:3] for row in rows if row.startswith("figure9")] == [["figure9", "quick", "2"]]
@@ -75,6 +82,11 @@ def test_a_new_figure_is_in_the_list_in_the_document_and_draws(clone):
     assert "| Figure 9: a newcomer's | `python reproduce/figure9.py --tier quick`" in document
     done = python(clone, "reproduce/figure9.py", "--draw", "--tier", "quick", "--out", "figures/measured/quick")
     assert done.returncode == 0 and "wrote figures/measured/quick/figure9.json" in done.stdout, done.stderr
+    done = python(clone, "-m", "reproduce.report.page", "--results", "figures/measured/quick", "--out", "page")
+    assert done.returncode == 0, done.stderr
+    shown = (clone / "page" / "index.html").read_text(encoding="utf-8").partition('<section id="figure9"')[2]
+    section = shown.partition("</section>")[0]
+    assert "<svg" in section and "what it shows" in section and 'class="hole"' not in section
 
 
 def test_a_script_trains_what_is_missing_and_with_draw_only_draws(clone, tmp_path):
