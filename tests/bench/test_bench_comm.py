@@ -72,7 +72,7 @@ def test_a_small_measurement_has_every_variant_and_a_trace(tmp_path):
 
 
 def test_without_namespaces_it_measures_on_loopback_and_says_so(tmp_path):
-    blind = "from reproduce.bench import netns; netns.why_not = lambda: 'no root here'; "
+    blind = "from reproduce.trials import netns; netns.why_not = lambda: 'no root here'; "
     process = run(tmp_path / "bench" / "comm.json", launcher=blind + "from reproduce.bench.__main__ import main")
     _, stderr = process.communicate(timeout=240)
     assert process.returncode == 0, stderr
@@ -169,7 +169,7 @@ def test_an_unknown_benchmark_names_the_nearest(capsys):
 def test_a_full_disk_keeps_the_old_result(tmp_path, monkeypatch):
     path = tmp_path / "comm.json"
     path.write_text("old")
-    monkeypatch.setattr(Path, "write_text", lambda *a, **k: (_ for _ in ()).throw(OSError(28, "No space left")))
+    monkeypatch.setattr(os, "fsync", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
     with pytest.raises(UserError, match="No space left"):
         comm.write(path, "new")
-    assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["comm.json"]
