@@ -1,10 +1,15 @@
 """Fixtures for all tests, and what the markers `serial` and `needs` mean."""
 
+import signal
+
 import pytest
 
 from tests.helpers import turns
 from tests.helpers.data import Loaders
 from tests.helpers.needs import need
+
+# A shell starts what runs in the background with SIGINT ignored, and all that the tests start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
