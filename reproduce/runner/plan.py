@@ -11,12 +11,12 @@ from pathlib import Path
 from reproduce import events, files
 from reproduce.artefact import Artefact
 from reproduce.launchers.ranks import Start
+from reproduce.paths import CONFIGS, PUBLISHED
 from reproduce.recipe.load import Config, load
 from reproduce.runner import launch
 from reproduce.runner.launch import ROOT
 
-CONFIGS = ROOT / "paper_configs"
-MEASURED = ROOT / "figures" / "measured"  # published logs: the best guess of how long a run takes
+MEASURED = PUBLISHED  # published logs: the best guess of how long a run takes
 # Where no published log says: the machine a tier is meant for and a training rate (images/s) assumed for it. The
 # paper's own rate stands for the paper tier. Only the expected minutes come from these.
 ASSUMED = {"quick": ("2 cores", 6000), "node": ("8 GPUs", 20_000), "paper": ("2,048 GPUs", 1_730_000)}
