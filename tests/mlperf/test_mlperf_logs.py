@@ -279,7 +279,7 @@ def test_a_log_of_another_benchmark_has_no_top1(tmp_path, capsys):
     written = [line("MLLOG", 90, "submission_benchmark", "bert"), BEGIN, epoch(190, 8, 0.72), DONE]
     path.write_text("\n".join(written))
     assert command.main([str(path)]) == 0
-    out = capsys.readouterr().out
+    out = capsys.readouterr().out.replace(str(path), "")  # whose folders have numbers
     assert "final top-1: none: the benchmark is bert" in re.sub(" +", " ", out) and "72" not in out
     assert "note: a log of bert, not of ResNet: its 1 accuracies are no top-1" in out
 
