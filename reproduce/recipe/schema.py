@@ -61,6 +61,8 @@ class Data:
     std: tuple[float, ...]
     unaugmented_epochs: int  # the last N epochs train on centre crops without flip
     corrupt_images: Literal["error", "skip"] = "error"
+    # held_out: val_images of the training set that are not trained on, to choose a recipe's values without the test set
+    evaluate_on: Literal["val", "held_out"] = "val"
 
 
 @dataclass(frozen=True)

@@ -160,6 +160,15 @@ def test_lay_out_is_lossless_and_indexed(tmp_path, source, capsys):
     part = index(out, tmp_path, data__train_images=30, **EMBEDDED)
     assert part.train.names == whole.train.names[:30]
     assert "holds 50 images, data.train_images states 51" in fails(out, tmp_path, data__train_images=51, **EMBEDDED)
+    held_out = {**EMBEDDED, "data__evaluate_on": "held_out", "data__val_images": 15}
+    chosen_on = index(out, tmp_path, data__train_images=30, **held_out)
+    assert chosen_on.train.names == part.train.names, "what is trained on does not depend on it"
+    assert chosen_on.val.names == sorted(whole.train.names[-15:])
+    assert set(chosen_on.val.names).isdisjoint(part.train.names)
+    folder = [name.split("/")[1] for name in chosen_on.val.names]
+    assert folder == [chosen_on.classes[label] for label in chosen_on.val.labels]
+    message = fails(out, tmp_path, data__train_images=36, **held_out)
+    assert "holds 50 images, data.train_images states 36 beside 15 held out" in message
 
 
 def test_lay_out_interrupted_then_rerun(tmp_path, source, monkeypatch):

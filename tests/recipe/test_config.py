@@ -37,6 +37,7 @@ def test_every_recipe_value_has_a_source(path):
         "batch.recalibration_updates",  # read by bn_eval = "recalibrated" alone
         "batch.bn_workers",
         "data.corrupt_images",
+        "data.evaluate_on",
         "model.zero_gamma",
         "optimizer.nesterov",
         "precision.loss_scale",

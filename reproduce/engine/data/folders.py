@@ -38,7 +38,8 @@ class Index:
 def index(root: Path, data) -> Index:
     """Index `root`, the data set's own folder, and check it against a config's `Data`.
 
-    The embedded set may be larger than data.train_images: the first images of the fixed order are taken. Raises
+    The embedded set may be larger than data.train_images: the first images of the fixed order are taken. With
+    data.evaluate_on = "held_out", the last val_images of that order are evaluated on, and val/ is not. Raises
     `DataError`: missing folder or mapping, classes that differ, counts other than the config states.
     """
     root = Path(root)
@@ -52,11 +53,20 @@ def index(root: Path, data) -> Index:
 
     classes = _checked_classes(root, data.classes)
     train, val = _class_files(root, "train", classes), _val(root, classes)
-    _counted(root, "val", len(val.names), data.val_images)
-    if not embedded or len(train.names) < data.train_images:
-        _counted(root, "train", len(train.names), data.train_images)
-    order = plan.fixed_order(len(train.names))[: data.train_images]
-    return Index(Split([train.names[i] for i in order], train.labels[order]), val, classes)
+    held_out = data.val_images if data.evaluate_on == "held_out" else 0
+    if not held_out:
+        _counted(root, "val", len(val.names), data.val_images)
+    if not embedded or len(train.names) < data.train_images + held_out:
+        _counted(root, "train", len(train.names), data.train_images, held_out)
+    order = plan.fixed_order(len(train.names))
+    if held_out:
+        val = _taken(train, np.sort(order[-held_out:]))
+    return Index(_taken(train, order[: data.train_images]), val, classes)
+
+
+def _taken(split: Split, numbers: np.ndarray) -> Split:
+    """The images with these numbers, in their order."""
+    return Split([split.names[i] for i in numbers], split.labels[numbers])
 
 
 def _class_files(root: Path, part: str, classes: list[str]) -> Split:
@@ -94,10 +104,11 @@ def _also(root: Path, part: str) -> str:
     return f"; in {part}/, {odd}" if odd else ""
 
 
-def _counted(root: Path, part: str, found: int, stated: int) -> None:
-    if found != stated:
+def _counted(root: Path, part: str, found: int, stated: int, held_out: int = 0) -> None:
+    if found != stated + held_out:
         what = oddities(root, part) or "complete the copy, or state what is there"
-        raise DataError(f"{root / part}: holds {found:,} images, data.{part}_images states {stated:,}: {what}")
+        more = f" beside {held_out:,} held out" if held_out else ""
+        raise DataError(f"{root / part}: holds {found:,} images, data.{part}_images states {stated:,}{more}: {what}")
 
 
 def complete(partial: Path, root: Path, about: dict) -> None:

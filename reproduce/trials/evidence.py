@@ -1,0 +1,256 @@
+"""Trains the whole published evidence on the embedded data: the earlier rows of Table 1, the ablation, the sweep.
+
+    python -m reproduce.trials.evidence --data data/fashion_mnist --out results/quick [--list] [--jobs 2]
+
+In order of priority; what is done is kept, and an interrupted run goes on from its checkpoint, so the same command
+continues at any time. Rates are chosen on 10,000 images of the training set that no run trains on and the test set does
+not hold: every recipe or variant gets three, a factor apart, the third beyond the better of two. A row of Table 1 is
+tuned on a third of its epochs. What was tried is written to OUT/rates.csv. Needs neither torch nor NumPy itself.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from reproduce.errors import UserError, command
+from reproduce.events import RunLog, log_path, read_log
+from reproduce.paths import ROOT
+from reproduce.recipe import variants
+from reproduce.recipe.load import Config
+from reproduce.recipe.runs import QUICK_SWEEP
+from reproduce.recipe.variants import REFERENCE, REGIMES, ROWS, Variant, at_rate, shortened, with_changes
+from reproduce.results import rates
+from reproduce.results.rates import Rate
+
+SEED = 0  # of the search; no published run has it
+HELD_OUT = ('data.evaluate_on="held_out"', "data.val_images=10000")
+STEP = 2.5  # between the rates tried
+PARTS = 3  # a row is tuned on 1 / PARTS of its epochs
+RATE = 6000  # images/s of one process, before the first run has been timed
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What gets a rate of its own: a row of Table 1, or a variant of a regime."""
+
+    run: str
+    variant: Variant | None = None  # None: a row
+    regime: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.regime}/{self.variant.name}" if self.variant else Path(self.run).name
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        return self.variant.changes if self.variant else ()
+
+    @property
+    def config(self) -> Config:
+        return with_changes(self.run, self.changes)
+
+    def logs_below(self, out: Path) -> Path:
+        return rates.folder_of(out, self.regime, self.variant.name) if self.variant else out
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: overrides of a config, a seed, and the folder its log goes to."""
+
+    run: str
+    changes: tuple[str, ...]
+    seed: int
+    out: Path
+
+    @property
+    def config(self) -> Config:
+        return with_changes(self.run, self.changes)
+
+    @property
+    def log(self) -> Path:
+        return log_path(self.out, self.config.run.name, self.seed)
+
+    @property
+    def images(self) -> int:
+        return sum(n * self.config.global_batch(e) for e, n in enumerate(self.config.epoch_updates()))
+
+    def done(self) -> RunLog | None:
+        """Its log if it has ended: well, or by diverging, which is a result too."""
+        log = read_log(self.log)
+        ended = log.status in ("complete", "aborted") and (log.config.get("hash"), log.seed) == self.identity
+        return log if ended else None
+
+    @property
+    def identity(self) -> tuple[str, int]:
+        return self.config.hash, self.seed
+
+    def command(self, data: Path) -> list[str]:
+        argv = [sys.executable, "-m", "reproduce.engine.train", str(variants.path_of(self.run)), "--data", str(data)]
+        argv += ["--seed", str(self.seed), "--out", str(self.out), "--checkpoint-every", "60", "--device", "cpu"]
+        return argv + [word for one in self.changes for word in ("--set", one)]
+
+
+# ---- what there is to do ------------------------------------------------------------------------------------------
+
+
+def rows() -> list[Subject]:
+    return [Subject(run) for run in ROWS]
+
+
+def regime(name: str) -> list[Subject]:
+    run = REGIMES[name]
+    return [Subject(run, one, name) for one in variants.variants(with_changes(run))]
+
+
+def few(name: str) -> list[Subject]:
+    """Of a regime whose runs are long: the reference and the techniques that may be large."""
+    wanted = (REFERENCE, "lars_off", "warmup_none", "smoothing_off", "decay_linear", "bn_momentum_05")
+    return [one for one in regime(name) if one.variant and one.variant.name in wanted]
+
+
+def tuning_job(subject: Subject, rate: float, out: Path) -> Job:
+    config = subject.config
+    short = () if subject.variant else shortened(config, PARTS)
+    last = with_changes(subject.run, (*subject.changes, *short)).schedule.epochs
+    once = (f"evaluation.every={last}", f"evaluation.offset={last}")
+    changes = (*subject.changes, *short, *at_rate(config, rate), *HELD_OUT, *once)
+    return Job(subject.run, changes, SEED, out / "tuning" / subject.name / f"peak_lr_{rate:g}")
+
+
+def test_job(subject: Subject, rate: float, seed: int, out: Path) -> Job:
+    return Job(subject.run, (*subject.changes, *at_rate(subject.config, rate)), seed, subject.logs_below(out))
+
+
+def sweep_jobs(out: Path, seed: int) -> list[Job]:
+    return [Job(run, (), seed, out) for run in QUICK_SWEEP]
+
+
+def third_rate(top1: dict[float, float]) -> float:
+    """The rate beyond the better of two."""
+    low, high = sorted(top1)
+    return float(f"{high * STEP if top1[high] > top1[low] else low / STEP:.3g}")
+
+
+# ---- doing it -----------------------------------------------------------------------------------------------------
+
+
+class Campaign:
+    """Runs jobs, a few at a time, and says how far it is. `left` is the images that are still to train."""
+
+    def __init__(self, data: Path, out: Path, jobs: int, left: float):
+        self.data, self.out, self.jobs, self.left = data, out, jobs, left
+        self.rates: dict[str, list[Rate]] = {}
+        self._lock, self._began, self._images = threading.Lock(), time.monotonic(), 0.0
+
+    def train(self, job: Job) -> RunLog:
+        """The log of a job, which is trained unless it is there. Raises `UserError` if it fails."""
+        log = job.done()
+        if log is None:
+            env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+            told = subprocess.run(job.command(self.data), env=env, capture_output=True, text=True)
+            log = job.done()
+            if log is None:
+                last = (told.stderr.strip() or "no word").splitlines()[-1]
+                raise UserError(f"{job.log}: not trained: {last}")
+            with self._lock:
+                self._images += job.images
+        with self._lock:
+            self.left -= job.images
+            self._say(job, log)
+        return log
+
+    def _say(self, job: Job, log: RunLog) -> None:
+        seconds = time.monotonic() - self._began
+        speed = self._images / seconds if self._images else RATE * self.jobs
+        top1 = f"{100 * log.top1:.2f} %" if log.top1 is not None else f"{log.status}: {log.reason}"
+        print(f"{job.log.relative_to(self.out)}: {top1}; {seconds / 3600:.2f} h gone, about "
+              f"{max(0.0, self.left) / speed / 3600:.1f} h left", flush=True)  # fmt: skip
+
+    def rate_of(self, subject: Subject) -> float:
+        """The best of three rates on the held-out images; for a variant that trains as another, that one's."""
+        if subject.variant and subject.variant.trains_as:
+            return rates.best(self.rates[f"{subject.regime}/{subject.variant.trains_as}"])
+        first = (subject.variant and subject.variant.first_rate) or subject.config.schedule.peak_lr
+        top1 = {rate: self._try(subject, rate) for rate in (first, float(f"{first * STEP:.3g}"))}
+        third = third_rate(top1)
+        top1[third] = self._try(subject, third)
+        with self._lock:
+            self.rates[subject.name] = [Rate(subject.name, rate, top1[rate]) for rate in sorted(top1)]
+            rates.write(self.out, [one for found in self.rates.values() for one in found])
+        return rates.best(self.rates[subject.name])
+
+    def _try(self, subject: Subject, rate: float) -> float:
+        log = self.train(tuning_job(subject, rate, self.out))
+        return round(100 * log.top1, 2) if log.top1 is not None else 0.0  # diverged
+
+    def stage(self, name: str, subjects: list[Subject], seeds: range) -> None:
+        """Choose the rate of each subject, then train the seeds, all subjects of a seed before the next seed."""
+        print(f"{name}: {len(subjects)} subjects, seeds {seeds.start} to {seeds.stop - 1}", flush=True)
+        with ThreadPoolExecutor(self.jobs) as pool:
+            own = [one for one in subjects if not (one.variant and one.variant.trains_as)]
+            list(pool.map(self.rate_of, own))
+            jobs = [test_job(one, self.rate_of(one), seed, self.out) for seed in seeds for one in subjects]
+            list(pool.map(self.train, jobs))
+
+    def sweep(self, seeds: range) -> None:
+        with ThreadPoolExecutor(self.jobs) as pool:
+            list(pool.map(self.train, [job for seed in seeds for job in sweep_jobs(self.out, seed)]))
+
+
+def stages() -> Iterator[tuple[str, list[Subject], range]]:
+    """In order of priority."""
+    yield "Table 1", rows(), range(1, 2)
+    yield "ablation, scarce updates", regime("scarce"), range(1, 4)
+    yield "Table 1", rows(), range(2, 4)
+    yield "Figure 3", [], range(1, 4)
+    yield "ablation, scarce updates", regime("scarce"), range(4, 6)
+    yield "ablation, headline", few("headline"), range(1, 4)
+
+
+def expected_images(out: Path) -> int:
+    """Training images of all that is not done, with a third rate guessed."""
+    found: dict[Path, Job] = {}
+    for _, subjects, seeds in stages():
+        for subject in subjects:
+            first = subject.config.schedule.peak_lr
+            tuned = () if subject.variant and subject.variant.trains_as else (1, STEP, 1 / STEP)
+            jobs = [tuning_job(subject, first * factor, out) for factor in tuned]
+            jobs += [test_job(subject, first, seed, out) for seed in seeds]
+            found |= {job.log: job for job in jobs}
+        if not subjects:
+            found |= {job.log: job for seed in seeds for job in sweep_jobs(out, seed)}
+    return sum(job.images for job in found.values())
+
+
+@command
+def main(argv=None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m reproduce.trials.evidence", description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of the embedded data set")
+    parser.add_argument("--out", type=Path, default=ROOT / "results/quick", help="results folder (results/quick)")
+    parser.add_argument("--jobs", type=int, default=2, choices=range(1, 65), metavar="N", help="runs at a time, one "
+        "process of one thread each (default: 2)")  # fmt: skip
+    parser.add_argument("--list", action="store_true", help="say what would be trained, and how long that takes")
+    given = parser.parse_args(argv)
+    images = expected_images(given.out)
+    hours = images / RATE / given.jobs / 3600
+    print(f"{images / 1e6:.0f} million images in all, about {hours:.1f} h with {given.jobs} at a time at {RATE:,} each")
+    for name, subjects, seeds in stages():
+        if given.list:
+            print(f"{name}, seeds {seeds.start} to {seeds.stop - 1}: "
+                  f"{', '.join(one.name for one in subjects) or ', '.join(QUICK_SWEEP)}")  # fmt: skip
+    if given.list:
+        return
+    campaign = Campaign(given.data, given.out, given.jobs, images)
+    for name, subjects, seeds in stages():
+        campaign.stage(name, subjects, seeds) if subjects else campaign.sweep(seeds)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

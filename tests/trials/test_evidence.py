@@ -1,0 +1,115 @@
+"""The search for rates and the list of what the evidence is made of: right rates, right images, right order."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reproduce.engine.schedule import Schedule
+from reproduce.events import Accuracy, RunLog
+from reproduce.recipe import load as configs
+from reproduce.recipe import variants
+from reproduce.recipe.variants import ROWS, Variant, at_rate, shortened, with_changes
+from reproduce.results import rates
+from reproduce.trials import evidence
+from reproduce.trials.evidence import Campaign, Subject
+
+QUICK = [*ROWS, *variants.REGIMES.values()]
+
+
+@pytest.mark.parametrize("run", [*ROWS, variants.REGIMES["headline"]])
+def test_a_shortened_schedule_has_the_same_shape(run):
+    whole, third = with_changes(run), with_changes(run, shortened(with_changes(run), 3))
+    assert third.schedule.epochs == whole.schedule.epochs // 3
+    for epoch in (2.5, 14, 31, 45.5, 61, 81):
+        found = [Schedule.of(c).lr(c.updates_at(e)) for c, e in ((whole, epoch), (third, epoch / 3))]
+        assert found[1] == pytest.approx(found[0], rel=0.15), epoch
+        assert whole.global_batch(int(epoch)) == third.global_batch(int(epoch / 3))
+        shares = [Schedule.of(c).sgd_share(c.updates_at(e)) for c, e in ((whole, epoch), (third, epoch / 3))]
+        assert shares[0] == pytest.approx(shares[1], abs=0.05)
+
+
+@pytest.mark.parametrize("run", QUICK)
+def test_another_rate_changes_the_rates_alone(run):
+    before = with_changes(run)
+    after = with_changes(run, at_rate(before, 0.5))
+    assert after.schedule.peak_lr == 0.5
+    ratios = [c.schedule.warmup_start_lr and c.schedule.warmup_start_lr / c.schedule.peak_lr for c in (before, after)]
+    assert ratios[0] == pytest.approx(ratios[1]) if ratios[0] else ratios == [None, None]
+    same = {"peak_lr": 0.0, "warmup_start_lr": None}
+    assert replace(before.schedule, **same) == replace(after.schedule, **same)
+    assert [getattr(before, s) for s in configs.RECIPE if s != "schedule"] == [
+        getattr(after, s) for s in configs.RECIPE if s != "schedule"
+    ]
+
+
+def test_a_rate_in_the_file_gives_the_hash_of_the_override():
+    """So that a run made while its rate was being chosen stays valid when the file names that rate."""
+    config = with_changes(ROWS[0])
+    assert with_changes(ROWS[0], at_rate(config, config.schedule.peak_lr)).hash == config.hash
+
+
+@pytest.mark.parametrize("regime", variants.REGIMES)
+def test_every_variant_changes_what_its_name_says_and_keeps_the_updates(regime):
+    reference, *others = variants.variants(with_changes(variants.REGIMES[regime]))
+    base = with_changes(variants.REGIMES[regime], reference.changes)
+    hashes = {base.hash}
+    for one in others:
+        config = with_changes(variants.REGIMES[regime], one.changes)
+        hashes.add(config.hash)
+        assert config.total_updates == base.total_updates and config.global_batch() == base.global_batch()
+    assert len(hashes) == 1 + len(others), "two variants are the same recipe"
+    assert base.total_updates == {"scarce": 80, "headline": 1440}[regime]
+
+
+def test_warm_up_is_exchanged_for_decay():
+    config = with_changes(variants.REGIMES["headline"])
+    for one in variants.variants(config):
+        if one.name.startswith("warmup"):
+            s = with_changes(variants.REGIMES["headline"], one.changes).schedule
+            assert s.warmup_epochs + s.decay_epochs == pytest.approx(88)
+
+
+def test_linear_decay_is_the_polynomial_of_power_one():
+    config = with_changes(variants.REGIMES["headline"], ("schedule.decay_power=1.0",))
+    linear = with_changes(variants.REGIMES["headline"], ('schedule.decay="linear"',))
+    assert [Schedule.of(config).lr(i) for i in range(1440)] == [Schedule.of(linear).lr(i) for i in range(1440)]
+
+
+def test_rates_are_chosen_on_held_out_images_and_the_chosen_one_is_tested():
+    subject = Subject(ROWS[2])
+    search = evidence.tuning_job(subject, 0.5, Path("out")).config
+    assert search.data.evaluate_on == "held_out" and search.data.train_images + search.data.val_images <= 60_000
+    test = evidence.test_job(subject, 0.5, 1, Path("out"))
+    assert test.config.data.evaluate_on == "val" and test.config.schedule.epochs == 90
+    assert evidence.SEED != test.seed and str(test.log) == "out/logs/akiba_b320_w10/result_1.txt"
+    variant = evidence.regime("scarce")[1]
+    assert str(evidence.test_job(variant, 1.0, 2, Path("out")).log) == (
+        "out/ablation/scarce/lars_off/logs/scarce_b1600_w40/result_2.txt"
+    )
+
+
+@pytest.mark.parametrize(("top1", "third"), [((80.0, 81.0), 6.25), ((81.0, 80.0), 0.4), ((80.0, 80.0), 0.4)])
+def test_the_third_rate_lies_beyond_the_better_of_two(tmp_path, monkeypatch, top1, third):
+    found = dict(zip((1.0, 2.5), top1)) | {third: 79.0}
+    subject = Subject(variants.REGIMES["scarce"], Variant("x", "x", first_rate=1.0), "scarce")
+
+    def train(self, job):
+        accuracy = Accuracy(1, found[job.config.schedule.peak_lr] / 100, 1.0)
+        return RunLog(Path("x"), "complete", accuracies=(accuracy,))
+
+    monkeypatch.setattr(Campaign, "train", train)
+    campaign = Campaign(Path("data"), tmp_path, 1, 0.0)
+    assert campaign.rate_of(subject) == max((rate for rate in (1.0, 2.5)), key=lambda r: (found[r], -r))
+    assert sorted(one.peak_lr for one in rates.read(tmp_path)["scarce/x"]) == sorted(found)
+
+
+def test_a_diverged_run_is_a_result_and_is_not_tried_again(tmp_path, monkeypatch):
+    job = evidence.tuning_job(evidence.regime("scarce")[0], 10.0, tmp_path)
+    about = {"hash": job.config.hash}
+    monkeypatch.setattr(evidence, "read_log", lambda path: RunLog(path, "aborted", "loss", config=about, seed=0))
+    assert job.done().status == "aborted"
+    monkeypatch.setattr(evidence, "read_log", lambda path: RunLog(path, "incomplete", "cut", config=about, seed=0))
+    assert job.done() is None
+    monkeypatch.setattr(evidence, "read_log", lambda path: RunLog(path, "complete", config={"hash": "x"}, seed=0))
+    assert job.done() is None, "of another recipe"
