@@ -21,7 +21,7 @@ from reproduce.launchers.ranks import Start, rank_map
 from reproduce.locks import Lock
 from reproduce.runner import jobs, launch, script, shape, submit
 from reproduce.runner.launch import ROOT, Foreground, Stopped
-from reproduce.runner.options import PROG, check_imagenet, check_output, parse
+from reproduce.runner.options import PROG, check_imagenet, check_output, engine_options, parse
 from reproduce.runner.plan import ASSUMED, Plan
 from reproduce.runner.training import failure, prepare, say, train_all
 
@@ -171,7 +171,7 @@ def context_of(plan: Plan, args: argparse.Namespace, nodes: site.Site, python: s
     again += [word for name in args.only or () for word in ("--only", name)]
     again += ["--with-optional"] if args.with_optional else []
     again += ["--device", args.device] if args.device else []
-    again += ["--execution", args.execution] if args.execution else []
+    again += engine_options(args)
     preflight = plan.tier != "quick" if args.preflight is None else args.preflight
     return script.Context(
         args.launcher, nodes, args.account or "", plan.out, plan.data, python, plan.tier, tuple(again), preflight
@@ -212,7 +212,7 @@ def main(argv, artefacts: Sequence[Artefact], prog: str = PROG) -> int:
         return 0
     start, ranks = start_of(args, tier)
     plan = Plan(tier, artefacts, **options, processes=ranks, start=start, device=device_of(args, tier, start),
-                execution=args.execution)  # fmt: skip
+                engine=engine_options(args))  # fmt: skip
     if start and not args.processes and not args.nodes and tier == "paper":
         plan.processes = max((job.config.batch.workers for job in plan.jobs), default=1)
     if start and args.nodes and not args.draw:

@@ -17,7 +17,7 @@ from reproduce.launchers import LAUNCHERS, SCHEDULERS
 PROG = "bash reproduce/run_all.sh"
 ABOUT = "Runs what is missing of a tier, then draws its tables and figures."
 ACCOUNT = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]*")  # goes into a scheduler's directive, where nothing is quoted
-MOST = 1_000_000  # seeds, processes or nodes; more is a slip of the pen
+MOST = 1_000_000  # seeds, processes, nodes or images; more is a slip of the pen
 RENDEZVOUS = re.compile(r"[A-Za-z0-9_.:\[\]-]+:[0-9]+")
 
 
@@ -53,6 +53,8 @@ def parser(prog: str) -> Parser:
         "on a machine without GPUs). cpu: none is used, whatever there is")  # fmt: skip
     add("--execution", metavar="PRESET", help="reference or fast, see `python -m reproduce.presets`; with changes: "
         "fast,lars=foreach (default: fast on a GPU, else reference)")  # fmt: skip
+    add("--pass-images", type=int, metavar="N", help="images in one pass of the network, at most: fewer take less "
+        "memory (default: up to 512, by the free memory of the GPU)")  # fmt: skip
     add("--with-optional", action="store_true", help="also the runs an artefact shows only if they are there")
     on_cluster = made.add_argument_group("on a cluster")
     add = on_cluster.add_argument
@@ -89,8 +91,8 @@ def parse(argv, artefacts: Sequence[Artefact], prog: str = PROG) -> argparse.Nam
         tiers = named(artefacts, name).runs
         if args.tier not in tiers:
             raise UserError(f"--only {name}: not of --tier {args.tier}: add --tier {' or '.join(tiers)}")
-    for option in ("seeds", "processes", "nodes"):
-        value = getattr(args, option)
+    for option in ("seeds", "processes", "nodes", "pass-images"):
+        value = getattr(args, option.replace("-", "_"))
         if value is not None and value < 1:
             raise UserError(f"--{option} {value}: must be at least 1")
         if value is not None and value > MOST:
@@ -98,6 +100,12 @@ def parse(argv, artefacts: Sequence[Artefact], prog: str = PROG) -> argparse.Nam
     presets.parse(args.execution)
     _check_launcher(args, artefacts)
     return args
+
+
+def engine_options(args: argparse.Namespace) -> list[str]:
+    """Those given that go to the engine as they are, by whatever way a run is started."""
+    given = {"--execution": args.execution, "--pass-images": args.pass_images}
+    return [word for option, value in given.items() if value is not None for word in (option, str(value))]
 
 
 def _check_launcher(args: argparse.Namespace, artefacts: Sequence[Artefact]) -> None:

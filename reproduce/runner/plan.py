@@ -97,12 +97,12 @@ class Plan:
     def __init__(
         self, tier: str, artefacts: Sequence[Artefact], only: Sequence[str] | None = None, data: Path | None = None,
         out: Path | None = None, seeds: int = 1, processes: int | None = None, with_optional: bool = False,
-        start: Start | None = None, device: str | None = None, execution: str | None = None,
+        start: Start | None = None, device: str | None = None, engine: Sequence[str] = (),
     ):  # fmt: skip
         self.tier, self.seeds, self.with_optional = tier, seeds, with_optional
         self.artefacts = [a for a in artefacts if tier in a.runs and (not only or a.name in only)]
         self.out = (out or ROOT / "results" / tier).absolute()
-        self.execution = execution
+        self.engine = tuple(engine)  # options that go to the engine as they are
         self.device = device or launch.default_device(tier)
         self.processes, self.start = processes or launch.default_processes(self.device), start
         self.data_option = data.absolute() if data else None
@@ -149,7 +149,7 @@ class Plan:
         every = launch.CHECKPOINT_SECONDS[self.tier]
         data = self.folder_of(job.config.data.dataset)
         return launch.train_command(path, job.seed, self.out, data, processes, python, every, self.start, self.device,
-                                    self.execution)  # fmt: skip
+                                    self.engine)  # fmt: skip
 
     def report_command(self, artefact: Artefact, python: str):
         return [python, artefact.script, "--tier", self.tier, "--results", launch.short(self.out)], {}

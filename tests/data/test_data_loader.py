@@ -1,10 +1,12 @@
 """The loader of a process: the same batches however many processes there are, resumed anywhere, exact counts."""
 
 import itertools
+import threading
 
 import pytest
 import torch
 
+from reproduce.engine.data.ahead import Pass, Passes
 from reproduce.errors import DataError
 from tests.helpers.data import BACKENDS, encode, make_folder, picture, updates
 
@@ -101,6 +103,60 @@ def test_an_abandoned_iterator_leaves_nothing_behind(opened, folder, backend):
     assert same(updates(loader.train_epoch(0)), whole)
     with pytest.raises(RuntimeError, match="this iterator has ended"):
         next(stale)
+
+
+def taken(loader, epoch: int) -> dict:
+    """An epoch's updates as the trainer takes them: it asks for nothing behind the last chunk."""
+    chunks, found = loader.train_epoch(epoch), []
+    while not found or not (found[-1].last and found[-1].update == 1):
+        found.append(next(chunks))
+    return updates(found)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_next_epoch_is_read_while_the_last_update_of_one_is_taken(opened, folder, backend, monkeypatch):
+    loader, read = opened(folder, backend=backend), threading.Event()
+    prepare = loader._prepare
+
+    def watched(request):
+        if request.at.of == Pass(1):
+            read.set()
+        return prepare(request)
+
+    monkeypatch.setattr(loader, "_prepare", watched)
+    taken(loader, 0)
+    assert read.wait(60), "the end of an epoch ends the reading ahead"
+    assert same(taken(loader, 1), updates(opened(folder, backend=backend).train_epoch(1)))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_run_is_read_in_one_go_and_is_the_same_as_epoch_by_epoch(opened, folder, backend, monkeypatch):
+    started, begin = [], Passes._begin
+    monkeypatch.setattr(Passes, "_begin", lambda self, wanted: (started.append(wanted), begin(self, wanted))[1])
+    loader, run, val = opened(folder, backend=backend, chunk=6), [], []
+    for epoch in range(4):
+        run.append(taken(loader, epoch))
+        if epoch in (1, 3):  # evaluated; the second time from memory
+            val.append(list(loader.val_batches()))
+    assert started == [Pass(0)]
+    assert [numbers.tolist() for _, _, numbers in val[0]] == [[*range(6)], [*range(6, 11)]] and len(val[1]) == 2
+    for epoch, found in enumerate(run):
+        assert same(found, updates(opened(folder, backend=backend, chunk=6).train_epoch(epoch)))
+    (images, *_), *_ = opened(folder, backend=backend, chunk=6).val_batches()
+    assert torch.equal(images, val[0][0][0])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.filterwarnings("ignore:dali-cpu failed")
+def test_a_last_batch_that_is_left_out_takes_nothing_of_the_next_epoch(opened, tmp_path, backend):
+    root = make_folder(tmp_path / "d")
+    for path in sorted((root / "val" / "n03").iterdir()):
+        path.write_bytes(path.read_bytes()[:200])
+    changes = {"backend": backend, "data__corrupt_images": "skip"}
+    loader = opened(root, **changes)
+    taken(loader, 1)
+    assert [numbers.tolist() for _, _, numbers in loader.val_batches()] == [[*range(8)]]
+    assert same(taken(loader, 2), updates(opened(root, **changes).train_epoch(2)))
 
 
 def test_unknown_backend(opened, folder):

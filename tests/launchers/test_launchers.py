@@ -105,8 +105,8 @@ def test_dry_run_is_a_script_that_hands_everything_in(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("launcher", SCHEDULERS)
-def test_device_and_preset_reach_the_runs_of_every_job(launcher, tmp_path, capsys):
-    asked = ["--device", "cuda", "--execution", "fast,lars=foreach"]
+def test_device_preset_and_pass_reach_the_runs_of_every_job(launcher, tmp_path, capsys):
+    asked = ["--device", "cuda", "--execution", "fast,lars=foreach", "--pass-images", "96"]
     arguments = ["--tier", "paper", "--cluster", "abci", "--launcher", launcher, "--dry-run", "--only", "table1"]
     arguments += [*asked, "--account", "group1", "--data", str(tmp_path), "--out", str(tmp_path / "out")]
     assert run_all.main(arguments) == 0

@@ -33,7 +33,7 @@ def stubbed(monkeypatch):
     class Stubbed:
         calls, fail, slow, interruptions = [], "", "", {}
 
-    def train_command(path, seed, out, data, processes, python, checkpoint_seconds, start, device, execution):
+    def train_command(path, seed, out, data, processes, python, checkpoint_seconds, start, device, engine):
         name = str(path.relative_to(CONFIGS).with_suffix(""))
         Stubbed.calls.append(f"{name} {seed}")
         interruptions = Stubbed.interruptions.get(name, "")
@@ -140,6 +140,7 @@ def test_processes_divide_the_workers():
         (["--tier", "nodes"], "did you mean node?"),
         (["--seeds", "0"], "must be at least 1"),
         (["--seeds", "two"], "invalid int value"),
+        (["--pass-images", "0"], "--pass-images 0: must be at least 1"),
         (["--seeds", "100000000"], "must be at most 1,000,000"),
         (["--data", ""], "--data: is empty"),
         (["--tier", "node"], "data/imagenet: has no folder train/: add --data DIR"),
@@ -265,11 +266,12 @@ def test_the_named_artefacts_alone_are_published(tmp_path, stubbed, monkeypatch)
 
 
 @pytest.mark.parametrize("launcher", [[], ["--launcher", "torchrun"], ["--launcher", "openmpi"]])
-def test_the_preset_reaches_the_engine(launcher, tmp_path, capsys):
-    given = ["--only", "table1", "--out", str(tmp_path), "--execution", "fast,lars=foreach", "--dry-run", *launcher]
+def test_what_is_for_the_engine_reaches_it(launcher, tmp_path, capsys):
+    given = ["--only", "table1", "--out", str(tmp_path), "--execution", "fast,lars=foreach",
+             "--pass-images", "96", "--dry-run", *launcher]  # fmt: skip
     assert run_all.main(given) == 0
     trains = [line for line in capsys.readouterr().out.splitlines() if "--seed" in line]
-    assert len(trains) == 2 and all("--execution fast,lars=foreach" in line for line in trains)
+    assert len(trains) == 2 and all("--execution fast,lars=foreach --pass-images 96" in line for line in trains)
 
 
 # ---- doing --------------------------------------------------------------------------------------------------------

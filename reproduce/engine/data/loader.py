@@ -7,6 +7,7 @@ DALI and torchvision execute the same windows and flips on the same images; thei
 import functools
 import hashlib
 import importlib.util
+import itertools
 import threading
 import warnings
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from reproduce.engine.data import folders, windows
-from reproduce.engine.data.ahead import Ahead
+from reproduce.engine.data.ahead import VALIDATION, Pass, Passes, Place
 from reproduce.engine.data.chunks import PASS_IMAGES, Chunk, groups
 from reproduce.engine.data.images import ImageFiles, substituted
 from reproduce.engine.data.pixels import KEEP_BYTES, Pixels
@@ -34,6 +35,7 @@ READY = 2  # finished chunks kept ready
 def open_loader(
     config, root: Path, seed: int, workers: range, rank: int, world_size: int,
     device="cpu", backend: str = "auto", max_images_per_chunk: int = PASS_IMAGES, keep_decoded: bool = True,
+    across_epochs: bool = True,
 ) -> "AnyLoader":  # fmt: skip
     """The loader of one process; for synthetic data, which has no folder, `root` and `backend` are ignored.
 
@@ -41,14 +43,16 @@ def open_loader(
     workers this process emulates; `rank` and `world_size` say which share of the validation images is its own.
     `backend` is "dali", "torchvision" or "auto": DALI where it is installed. A chunk holds as many whole workers as
     fit into `max_images_per_chunk`, at least one. `keep_decoded` allows the images of a small set to be decoded once
-    only. Raises `DataError` for a data set that is not as the config states.
+    only, `across_epochs` the next epoch to be begun while one is still in use. Raises `DataError` for a data set that
+    is not as the config states.
     """
     device = torch.device(device)
     if config.data.dataset == "synthetic":
         return SyntheticLoader(config, seed, workers, rank, world_size, device, max_images_per_chunk)
     return Loader(
-        config, Path(root), seed, workers, rank, world_size, device, backend, max_images_per_chunk, keep_decoded
-    )
+        config, Path(root), seed, workers, rank, world_size, device, backend, max_images_per_chunk, keep_decoded,
+        across_epochs,
+    )  # fmt: skip
 
 
 class _Split(NamedTuple):
@@ -63,6 +67,7 @@ class _Request(NamedTuple):
     """Images wanted, before any is read."""
 
     split: _Split
+    at: Place
     numbers: np.ndarray  # int64 [workers, local_batch]; in validation [1, n]
     uniforms: np.ndarray | None = None  # float64 [numbers.size, DRAWS]; None: centre crops
     place: tuple[int, range, bool] | None = None  # a training chunk's update, workers, last; None: validation
@@ -85,9 +90,10 @@ class Loader:
     has_accuracy = True
 
     def __init__(
-        self, config, root, seed, workers, rank, world_size, device, backend, max_images_per_chunk, keep_decoded
-    ):
-        self._span = config.batch.bn_workers
+        self, config, root, seed, workers, rank, world_size, device, backend, max_images_per_chunk, keep_decoded,
+        across_epochs,
+    ):  # fmt: skip
+        self._config, self._span, self._across_epochs = config, config.batch.bn_workers, across_epochs
         self._data, self._input_channels, self._device = config.data, config.model.input_channels, device
         self._plan, self._workers, self._max_images = Plan.of(config, seed), workers, max_images_per_chunk
         index = folders.index(root, config.data)
@@ -96,7 +102,7 @@ class Loader:
         self._backend, self._keep = self._open(backend), keep_decoded
         self._train, self._val = (self._split(root, part) for part in (index.train, index.val))
         self._rescuer = None  # the torchvision back-end, opened when the other one fails on a job
-        self._ahead: Ahead | None = None
+        self._passes = Passes(self._results, READY)
         self._transfer = Transfer(device)
 
     def _open(self, backend: str):
@@ -150,7 +156,7 @@ class Loader:
     def train_epoch(self, epoch: int, first_update: int = 0) -> Generator[Chunk, None, None]:
         """The chunks of a zero-based epoch, from an update on. Raises `DataError` for a corrupt image."""
         self._order_early(epoch + 1)
-        for request, _, images, labels in self._run_ahead(self._train_requests(epoch, first_update)):
+        for request, _, images, labels in self._taken(Pass(epoch, first_update)):
             assert request.place is not None, "requests of training have a place"
             update, workers, last = request.place
             yield Chunk(update, workers, images, labels, last)
@@ -168,65 +174,83 @@ class Loader:
         of a small set are made once.
         """
         if self._val_finished is not None:
-            self._halt()
+            self._passes.leave()
             yield from self._val_finished
             return
-        finished, keep = [], self._keep and self._val_bytes() <= KEEP_BYTES
-        for _, numbers, images, labels in self._run_ahead(self._val_requests()):
+        finished, keep = [], self._keeps_val
+        for _, numbers, images, labels in self._taken(VALIDATION):
             if keep:
                 finished.append((images, labels, numbers))
             yield images, labels, numbers
         self._val_finished = finished if keep else None
 
-    def _val_bytes(self) -> int:
-        return len(self._val_share) * self._input_channels * self._data.image_size**2 * 4
+    @property
+    def _keeps_val(self) -> bool:
+        bytes_ = len(self._val_share) * self._input_channels * self._data.image_size**2 * 4
+        return self._keep and bytes_ <= KEEP_BYTES
 
     def close(self) -> None:
         """Stop reading ahead and free the back-ends' threads and memory."""
-        self._halt()
+        self._passes.halt()
         for part in (self._backend, self._rescuer, self._train.files, self._val.files):
             if part is not None:
                 part.close()
 
-    def _halt(self) -> None:
-        if self._ahead is not None:
-            self._ahead.close()
-            self._ahead = None
-
-    def _run_ahead(self, requests: Iterator[_Request]) -> Iterator[tuple[_Request, np.ndarray, Tensor, Tensor]]:
-        self._halt()
-        ahead = self._ahead = Ahead(self._results(requests), READY)
-        try:
-            for request, numbers, images, labels, made in ahead:
-                self._transfer.take(made, images, labels)
-                yield request, numbers, images, labels
-        finally:
-            ahead.close()
+    def _taken(self, wanted: Pass) -> Iterator[tuple[_Request, np.ndarray, Tensor, Tensor]]:
+        for request, numbers, images, labels, made in self._passes(wanted):
+            self._transfer.take(made, images, labels)
+            yield request, numbers, images, labels
 
     # ---- what is wanted -------------------------------------------------------------------------------------------
 
-    def _train_requests(self, epoch: int, first_update: int) -> Iterator[_Request]:
+    def _script(self, wanted: Pass) -> Iterator[Pass]:
+        """A pass and those a run takes after it, as long as that is known; an evaluation that was kept is not read."""
+        yield wanted
+        if wanted.epoch is None or not self._across_epochs:
+            return
+        config, evaluated = self._config, False
+        for epoch in range(wanted.epoch + 1, config.schedule.epochs + 1):  # one-based, the epoch just read
+            if config.evaluates_after(epoch):
+                if config.batch.bn_eval == "recalibrated":  # which reads training images first
+                    return
+                if not (self._keeps_val and (evaluated or self._val_finished)):
+                    yield VALIDATION
+                evaluated = True
+            if epoch < config.schedule.epochs:
+                yield Pass(epoch)
+
+    def _requests(self, wanted: Pass) -> Iterator[_Request]:
+        script = list(self._script(wanted))
+        for one, then in itertools.zip_longest(script, script[1:]):
+            yield from self._val_requests(then) if one.epoch is None else self._train_requests(one, one.epoch, then)
+
+    def _train_requests(self, of: Pass, epoch: int, then: Pass | None) -> Iterator[_Request]:
         plan = self._plan
         parts = groups(self._workers, plan.local_batch[epoch], self._max_images, self._span)
-        for update in range(first_update, plan.updates[epoch]):
+        for update in range(of.first_update, plan.updates[epoch]):
             for part in parts:
                 numbers, uniforms = plan.batch(epoch, update, part), None
                 if plan.augmented(epoch):
                     uniforms = plan.augmentation(epoch, update, part, windows.DRAWS).reshape(-1, windows.DRAWS)
-                yield _Request(self._train, numbers, uniforms, (update, part, part is parts[-1]))
+                last = part is parts[-1]
+                ends = last and update + 1 == plan.updates[epoch]
+                at = Place(of, ends, then if ends else None)
+                yield _Request(self._train, at, numbers, uniforms, (update, part, last))
 
-    def _val_requests(self) -> Iterator[_Request]:
+    def _val_requests(self, then: Pass | None) -> Iterator[_Request]:
         for first in range(0, len(self._val_share), self._max_images):
             numbers = np.array(self._val_share[first : first + self._max_images])
-            yield _Request(self._val, numbers[None])
+            ends = first + self._max_images >= len(self._val_share)
+            at = Place(VALIDATION, ends, then if ends else None)
+            yield _Request(self._val, at, numbers[None])
 
     # ---- how it is made; all of this runs in the thread of `Ahead` ------------------------------------------------
 
-    def _results(self, requests: Iterator[_Request]) -> Generator[tuple, None, None]:
-        """Request, numbers, images, labels and what `Transfer.take` is to be given with them."""
+    def _results(self, wanted: Pass) -> Generator[tuple[Place, tuple], None, None]:
+        """Of a pass and what follows it: request, numbers, images, labels, and what `Transfer.take` is to be given."""
         with self._transfer.making():
-            for request, numbers, images, labels in self._made(requests):
-                yield request, numbers, images, labels, self._transfer.made()
+            for request, numbers, images, labels in self._made(self._requests(wanted)):
+                yield request.at, (request, numbers, images, labels, self._transfer.made())
 
     def _made(self, requests: Iterator[_Request]) -> Iterator[tuple[_Request, np.ndarray, Tensor, Tensor]]:
         jobs = map(self._prepare, requests)
