@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -67,67 +69,105 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def imported(tmp_path_factory):
     """Has the server import torch, so that it does not count in the tests."""
     with Group(tmp_path_factory.mktemp("import"), "good", timeout=60) as group:
         assert group.first_end(60) == (0, 0), group.said()
 
 
-@pytest.mark.parametrize(
-    ("behaviours", "why"),
-    [
-        (["good", "stop", "good"], r"rank 1 has not been heard of for [2-5] s \(last at update [45] of 12\)"),
-        (["good", "good", "wedge"], r"rank 2 has not been heard of for [2-5] s \(last at update [45] of 12\)"),
-        (["good", "good", "compute"], r"rank 2 is still at update 5 of 12 \(computing\)"),
-        (["compute", "good", "good"], r"rank 0 is still at update 5 of 12 \(computing\)"),
-        (["good", "elsewhere", "good"], "rank 1 waits for something else"),
-        (["network", "network", "network"], "all ranks wait for it, so it is the network between them"),
-        (["stop", "good", "good"], r"rank 0 has not answered for [1-5] s \(it, or the launcher on its host, .*\)"),
-        (["good", "stop", "compute", "good"], r"rank 1 has not been heard of .*, rank 2 is still at update 5 of .*"),
-        (["good", *["compute"] * 6], r"rank 1 is still .*, rank 4 is still at .* \(computing\) and 2 more ranks"),
-    ],
-)  # fmt: skip
-def test_the_rank_that_hangs_is_named(tmp_path, behaviours, why):
-    with Group(tmp_path, *behaviours) as group:
-        rank, code = group.first_end(TIMEOUT + 6)
+HANGS = [
+    (["good", "stop", "good"], r"rank 1 has not been heard of for [2-5] s \(last at update [45] of 12\)"),
+    (["good", "good", "wedge"], r"rank 2 has not been heard of for [2-5] s \(last at update [45] of 12\)"),
+    (["good", "good", "compute"], r"rank 2 is still at update 5 of 12 \(computing\)"),
+    (["compute", "good", "good"], r"rank 0 is still at update 5 of 12 \(computing\)"),
+    (["good", "elsewhere", "good"], "rank 1 waits for something else"),
+    (["network", "network", "network"], "all ranks wait for it, so it is the network between them"),
+    (["stop", "good", "good"], r"rank 0 has not answered for [1-5] s \(it, or the launcher on its host, .*\)"),
+    (["good", "stop", "compute", "good"], r"rank 1 has not been heard of .*, rank 2 is still at update 5 of .*"),
+    (["good", *["compute"] * 6], r"rank 1 is still .*, rank 4 is still at .* \(computing\) and 2 more ranks"),
+]
+
+
+@dataclass
+class End:
+    """How a group ended: the first to leave, after how many seconds, all exit codes, and what was said."""
+
+    rank: int
+    took: float
+    codes: list[int]
+    said: str
+
+
+def hang(folder: Path, *behaviours: str) -> End:
+    with Group(folder, *behaviours) as group:
+        rank, code = group.first_end(TIMEOUT + 20)
         took = time.monotonic() - group.began
-        assert code == EXIT_LOST, group.said()
-        assert behaviours[rank] in ("good", "network") and took > TIMEOUT
         time.sleep(2)  # what the launcher gives the others
-        said = group.said()
-        assert re.fullmatch(FIRST + why + LAST, said), said
-        assert int(re.match(FIRST, said)[1]) == rank
+        return End(rank, took, [code], group.said())
 
 
-def test_a_slow_rank_is_left_alone(tmp_path):
-    with Group(tmp_path, "good", "good", f"compute {TIMEOUT - 0.5}") as group:
-        for member in group.members:
-            member.join(20)
-        assert [member.exitcode for member in group.members] == [0, 0, 0] and group.said() == ""
-
-
-def test_a_job_suspended_as_a_whole_goes_on(tmp_path):
-    """The time it was stopped is no waiting."""
-    with Group(tmp_path, "good", "good", "compute 2") as group:
+def to_the_end(folder: Path, *behaviours: str, pause: float = 0) -> End:
+    """All ranks leave by themselves; `pause`: seconds for which the whole job is stopped in between."""
+    with Group(folder, *behaviours) as group:
         time.sleep(1.5)
-        for signum, pause in ((signal.SIGSTOP, TIMEOUT + 1), (signal.SIGCONT, 0)):
+        for signum, seconds in ((signal.SIGSTOP, pause), (signal.SIGCONT, 0)) if pause else ():
             for member in group.members:
                 os.kill(member.pid, signum)
-            time.sleep(pause)
-        for member in group.members:
-            member.join(20)
-        assert [member.exitcode for member in group.members] == [0, 0, 0] and group.said() == ""
-
-
-def test_once_one_has_spoken_all_leave_with_the_same_code(tmp_path):
-    """Those that do not speak a little later, the one that held them up among them, should it be alive."""
-    with Group(tmp_path, "good", "good", "compute") as group:
-        group.first_end(TIMEOUT + 6)
+            time.sleep(seconds)
         for member in group.members:
             member.join(60)
-        assert [member.exitcode for member in group.members] == [EXIT_LOST] * 3
-        assert group.said().count("\n") == 1
+        return End(-1, time.monotonic() - group.began, [member.exitcode for member in group.members], group.said())
+
+
+SLOW = ["good", "good", f"compute {TIMEOUT - 0.5}"]
+SUSPENDED = ["good", "good", "compute 2"]
+SPOKEN = ["good", "good", "compute"]
+
+
+@pytest.fixture(scope="module")
+def ends(tmp_path_factory, imported):
+    """What is known of each group's end, by its name, as a future.
+
+    Five run at a time: they mostly wait, but more that start together would keep each other waiting.
+    """
+    with ThreadPoolExecutor(5) as pool:
+
+        def begin(scene, behaviours: list[str], **options):
+            return pool.submit(scene, tmp_path_factory.mktemp("group"), *behaviours, **options)
+
+        found = {" ".join(behaviours): begin(hang, behaviours) for behaviours, _ in HANGS}
+        found["slow"] = begin(to_the_end, SLOW)
+        found["suspended"] = begin(to_the_end, SUSPENDED, pause=TIMEOUT + 1)
+        found["spoken"] = begin(to_the_end, SPOKEN)
+        yield found
+
+
+@pytest.mark.parametrize(("behaviours", "why"), HANGS)
+def test_the_rank_that_hangs_is_named(ends, behaviours, why):
+    end = ends[" ".join(behaviours)].result()
+    assert end.codes == [EXIT_LOST], end.said
+    assert behaviours[end.rank] in ("good", "network") and end.took > TIMEOUT
+    assert re.fullmatch(FIRST + why + LAST, end.said), end.said
+    assert int(re.match(FIRST, end.said)[1]) == end.rank
+
+
+def test_a_slow_rank_is_left_alone(ends):
+    end = ends["slow"].result()
+    assert end.codes == [0, 0, 0] and end.said == ""
+
+
+def test_a_job_suspended_as_a_whole_goes_on(ends):
+    """The time it was stopped is no waiting."""
+    end = ends["suspended"].result()
+    assert end.codes == [0, 0, 0] and end.said == "" and end.took > TIMEOUT + 1
+
+
+def test_once_one_has_spoken_all_leave_with_the_same_code(ends):
+    """Those that do not speak a little later, the one that held them up among them, should it be alive."""
+    end = ends["spoken"].result()
+    assert end.codes == [EXIT_LOST] * 3
+    assert end.said.count("\n") == 1
 
 
 LAUNCHER = "import sys; from reproduce.engine.spawn import launch; sys.exit(launch([sys.executable, *sys.argv[1:]], 3))"

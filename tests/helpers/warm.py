@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,7 @@ import torch
 from reproduce.engine.spawn import environment
 from tests.helpers import ROOT
 
+_starting = threading.Lock()  # the server reads PYTHONPATH, which is the whole process's
 PRELOAD = ["torch", "torch.distributed", "torchvision", "reproduce.engine.train", "tests.helpers.warm"]
 
 
@@ -31,14 +33,15 @@ def context() -> multiprocessing.context.ForkServerContext:
     """Whose processes are forked from the server, which is started by the first call."""
     found = multiprocessing.get_context("forkserver")
     found.set_forkserver_preload(PRELOAD)
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *([before] if before else [])])
-    try:
-        forkserver.ensure_running()
-    finally:
-        os.environ.pop("PYTHONPATH")
-        if before is not None:
-            os.environ["PYTHONPATH"] = before
+    with _starting:
+        before = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *([before] if before else [])])
+        try:
+            forkserver.ensure_running()
+        finally:
+            os.environ.pop("PYTHONPATH")
+            if before is not None:
+                os.environ["PYTHONPATH"] = before
     return found
 
 
