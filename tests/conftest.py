@@ -8,6 +8,13 @@ from tests.helpers import turns
 from tests.helpers.data import Loaders
 from tests.helpers.needs import need
 
+# Begun early, or all processes but one would wait for them at the end: files that take half a minute or more.
+LONG = {
+    "test_resume", "test_mutations", "test_gpu_update", "test_bench_step", "test_bench_comm", "test_groups_figure",
+    "test_execution", "test_train", "test_bench_profile", "test_bench_startup", "test_hosts_training", "test_figure2",
+    "test_row_features", "test_report_figures",
+}  # fmt: skip
+
 # A shell starts what runs in the background with SIGINT ignored, and all that the tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -27,9 +34,10 @@ def pytest_configure(config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Whole files, as their tests share fixtures: those with real schedulers first, the serial ones last."""
-    system, serial = ({item.path for item in items if item.get_closest_marker(name)} for name in ("system", "serial"))
-    items.sort(key=lambda item: (item.path in serial, item.path not in system))
+    """Whole files, as their tests share fixtures: the longest first, the serial ones last."""
+    serial = {item.path for item in items if item.get_closest_marker("serial")}
+    system = {item.path for item in items if item.get_closest_marker("system")}
+    items.sort(key=lambda item: (item.path in serial, item.path not in system, item.path.stem not in LONG))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

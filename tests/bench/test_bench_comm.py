@@ -41,7 +41,6 @@ def run(out: Path, *options: str, launcher: str = "from reproduce.bench.__main__
 # ---- measuring ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.serial
 @needs_hosts
 def test_a_small_measurement_has_every_variant_and_a_trace(tmp_path):
     out = tmp_path / "bench" / "comm.json"
@@ -83,7 +82,6 @@ def test_without_namespaces_it_measures_on_loopback_and_says_so(tmp_path):
     assert all(t.median > 0 for t in result.networks[0].timings)
 
 
-@pytest.mark.serial
 @needs_hosts
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_half_way_it_leaves_nothing_behind(tmp_path, signum):
@@ -100,7 +98,6 @@ def test_stopped_half_way_it_leaves_nothing_behind(tmp_path, signum):
     assert not any(own in name for name in netns.names()) and os.listdir(out.parent) == []
 
 
-@pytest.mark.serial
 @needs_hosts
 def test_a_failing_measurement_is_an_error_and_writes_nothing(tmp_path):
     out = tmp_path / "bench" / "comm.json"

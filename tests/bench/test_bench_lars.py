@@ -15,8 +15,13 @@ QUICK = ROOT / "paper_configs" / "quick" / "headline_b800_w20.toml"
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(lars, "CONFIG", QUICK)
+def quick(monkeypatch, tmp_path_factory):
+    """The smallest network: each tensor of a compiled step takes its time."""
+    name = '{ value = "resnet8", source = "chosen_here", ref = "small" }'
+    path = tmp_path_factory.mktemp("config") / "small.toml"
+    run = 'name = "small"\ntitle = "small"\ntier = "quick"'
+    path.write_text(f'extends = "{QUICK}"\n[run]\n{run}\n[model]\nname = {name}\n')
+    monkeypatch.setattr(lars, "CONFIG", path)
 
 
 def test_all_take_part_and_a_peer_that_cannot_is_a_hole(monkeypatch):

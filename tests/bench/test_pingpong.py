@@ -49,7 +49,6 @@ def test_it_is_one_of_the_benchmarks():
     assert "pingpong" in bench.benchmarks()
 
 
-@pytest.mark.serial
 @pytest.mark.needs(netns.why_not())
 def test_a_link_is_no_faster_than_it_was_made(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(pingpong, "SIZES", (4, 4096, 4_000_000))

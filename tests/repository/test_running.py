@@ -49,6 +49,11 @@ def test_a_serial_test_waits_for_the_others_and_they_for_it(monkeypatch, tmp_pat
     assert seen[4:] == ["serial begins", "serial ends"]
 
 
+def test_the_files_that_begin_early_exist(pytestconfig):
+    long = pytestconfig.pluginmanager.get_plugin(str(ROOT / "tests/conftest.py")).LONG
+    assert long <= {path.stem for path in (ROOT / "tests").rglob("test_*.py")}
+
+
 def test_nobody_imports_a_test_module():
     """What two of them share is in tests/helpers."""
     for path in (ROOT / "tests").rglob("*.py"):

@@ -16,8 +16,6 @@ from reproduce.trials import netns
 from reproduce.trials.hosts import DEVICE, Hosts
 from tests.helpers import ROOT
 
-pytestmark = pytest.mark.serial
-
 needs_hosts = pytest.mark.needs(netns.why_not())
 HARNESS = """
 import sys, time
@@ -161,6 +159,7 @@ def test_a_failure_while_building_removes_what_was_built(monkeypatch):
     assert left(hosts) == []
 
 
+@pytest.mark.serial  # other harnesses remove leftovers, too
 @needs_hosts
 def test_the_next_harness_removes_what_a_killed_one_left_and_nothing_else():
     program = HARNESS.format(root=str(ROOT))
@@ -216,6 +215,7 @@ def test_senseless_numbers_are_one_line(arguments, says):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.serial
 @needs_hosts
 def test_delay_is_added_or_refused():
     if not netns.has_netem():

@@ -16,8 +16,6 @@ from reproduce.errors import UserError
 from reproduce.recipe import load as configs
 from reproduce.trials import netns, weights
 
-pytestmark = pytest.mark.serial
-
 needs_hosts = pytest.mark.needs(netns.why_not())
 UPDATES = 4
 
