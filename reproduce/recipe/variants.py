@@ -3,6 +3,7 @@
 A variant is logged under its recipe's own hash, like any run, in a folder of its name. No torch.
 """
 
+import functools
 from dataclasses import dataclass
 
 from reproduce.paths import CONFIGS
@@ -114,6 +115,7 @@ def shortened(config: Config, parts: int) -> tuple[str, ...]:
     return (*found, f"batch.local_batch={phases!r}")
 
 
+@functools.cache
 def with_changes(run: str, changes: tuple[str, ...] = ()) -> Config:
     """A run's config with a variant's overrides."""
     return configs.load(path_of(run), changes)

@@ -9,6 +9,7 @@ tuned on a third of its epochs. What was tried is written to OUT/rates.csv. Need
 """
 
 import argparse
+import functools
 import os
 import subprocess
 import sys
@@ -77,8 +78,9 @@ class Job:
     def log(self) -> Path:
         return log_path(self.out, self.config.run.name, self.seed)
 
-    @property
+    @functools.cached_property
     def images(self) -> int:
+        """Trained on in all."""
         return sum(n * self.config.global_batch(e) for e, n in enumerate(self.config.epoch_updates()))
 
     def done(self) -> RunLog | None:
