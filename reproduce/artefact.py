@@ -18,7 +18,8 @@ class Artefact:
 
     It belongs to the tiers in `runs`; one that needs no run draws what the package carries, and logs if there are any.
     `optional` runs are drawn only if they are there. `benchmark` is the module of `reproduce.bench` that measures what
-    it draws, if no run does: its result is bench/NAME.json below the results folder.
+    it draws, if no run does: its result is bench/NAME.json below the results folder. `trial` is the module of
+    `reproduce.trials` that trains what it draws and run_all.sh does not: variants of runs, in folders below ablation/.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Artefact:
     runs: Mapping[str, tuple[str, ...]]
     optional: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     benchmark: str | None = None
+    trial: str | None = None
 
     @property
     def script(self) -> str:
@@ -35,7 +37,7 @@ class Artefact:
     @property
     def measured(self) -> bool:
         """Whether it shows measurements of a tier; the others are published beside the models."""
-        return bool(any(self.runs.values()) or self.benchmark)
+        return bool(any(self.runs.values()) or self.benchmark or self.trial)
 
 
 def named(artefacts: Iterable[Artefact], name: str) -> Artefact:

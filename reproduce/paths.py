@@ -9,3 +9,4 @@ FIGURES = ROOT / "figures"
 PUBLISHED = FIGURES / "measured"  # our logs and renderings, one folder a tier
 DOCUMENT = ROOT / "REPRODUCE.md"
 README = ROOT / "README.md"
+VARIANT_LOGS = "ablation/*/*/logs/*/result_*.txt"  # below the results of a tier

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reproduce.artefact import TIERS
+from reproduce.judge.difference import Difference, effect, paired, said
 from reproduce.judge.public_evidence import Finding, findings
 from reproduce.judge.verdict import Verdict
 from reproduce.recipe.runs import FULL_RECIPE, PAPER_SWEEP, QUICK_PAIR, QUICK_PANEL, QUICK_SWEEP
@@ -18,6 +19,7 @@ from reproduce.results.paper import Claim, Paper
 HEADLINE = FULL_RECIPE[0]
 ELAPSED = ("seconds", "images_per_second")  # quantities of the machine, which an emulation says nothing about
 SCALED_DOWN = Verdict("not comparable", "scaled-down evidence only")
+SHOWN = {"helps": "LARS is better", "hurts": "LARS is worse"}
 DECIMALS = {"seconds": 1, "images_per_second": 0, "top1": 2}
 
 
@@ -127,9 +129,10 @@ def judge_figure3(claim: Claim, results: Mapping[str, Path]) -> tuple[str, Verdi
     else:
         found = [measured.collect(results[tier], run) for tier in present(results, "quick") for run in QUICK_PANEL]
         if any(m.top1 for m in found):
-            pairs = zip(found[: len(found) // 2], found[len(found) // 2 :])
+            pairs = list(zip(found[: len(found) // 2], found[len(found) // 2 :]))
             cells = [f"{lars.config.global_batch():,}: {gap(lars, sgd)}" for lars, sgd in pairs]
-            text = f"LARS minus momentum SGD in points, by mini-batch: {'; '.join(cells)} ({where(found, 'quick')})"
+            where_ = where(found, "quick")
+            text = f"LARS minus momentum SGD in points, by mini-batch: {'; '.join(cells)} ({where_}): {shown_by(pairs)}"
             return text, SCALED_DOWN, found
     return nothing(claim)
 
@@ -139,5 +142,23 @@ def where(found: list[Measurement], tier: str) -> str:
     return f"tier {tier}, {output.data_sets(found)}, n = {' or '.join(map(str, counts))}"
 
 
+def apart_by_seed(first: Measurement, second: Measurement) -> Difference | None:
+    """First minus second in points, paired by seed; None where no seed is on both sides."""
+    ours, theirs = first.top1_by_seed, second.top1_by_seed
+    return paired(ours, theirs) if ours.keys() & theirs.keys() else None
+
+
 def gap(lars: Measurement, sgd: Measurement) -> str:
-    return f"{lars.top1.mean - sgd.top1.mean:+.2f}" if lars.top1 and sgd.top1 else "missing"
+    found = apart_by_seed(lars, sgd)
+    return said(found) if found else "missing"
+
+
+def shown_by(pairs: list[tuple[Measurement, Measurement]]) -> str:
+    """Where the intervals show that LARS is better or worse, and where they show nothing."""
+    words: dict[str, list[str]] = {}
+    for lars, sgd in pairs:
+        found = apart_by_seed(lars, sgd)
+        known = found and SHOWN.get(effect(found).split()[0], "a difference is not shown")
+        word = known or "nothing is measured"
+        words.setdefault(word, []).append(f"{lars.config.global_batch():,}")
+    return "; ".join(f"{word} at {', '.join(batches)}" for word, batches in words.items())

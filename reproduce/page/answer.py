@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from reproduce.judge.claims import Judged
-from reproduce.judge.difference import LEVEL, Difference, difference
+from reproduce.judge.claims import Judged, apart_by_seed
+from reproduce.judge.difference import LEVEL, said
 from reproduce.judge.verdict import WORDS
 from reproduce.page.evidence import Given, StoredCurve, logs_of
 from reproduce.page.figures import FigureData
@@ -58,25 +58,16 @@ def optimizers(given: Given) -> Cell:
     cells: list[Cell] = [lead]
     for lars, sgd in pairs:
         cells += [_apart(lars, sgd), "; "]
-    about = f"points, with {100 * (1 - LEVEL):g} % intervals (Welch's t)"
+    about = f"points, with {100 * (1 - LEVEL):g} % intervals (paired by seed, Student's t)"
     return (*cells[:-1], ". In ", Number(about, "setting", "reproduce/judge/difference.py"), ", by mini-batch.")
 
 
 def _apart(lars: Measurement, sgd: Measurement) -> Cell:
     batch = f"{lars.config.global_batch():,}"
-    if not (lars.top1 and sgd.top1):
+    found = apart_by_seed(lars, sgd)
+    if found is None:
         return Gap(f"missing at {batch}", f"logs/{lars.name}, logs/{sgd.name}")
-    found = difference(lars.top1.values, sgd.top1.values)
     return Number(f"{batch}: {said(found)}", "measured", logs_of([lars, sgd]))
-
-
-def said(one: Difference) -> str:
-    """``+0.31 (-0.20 to +0.82; n = 5 and 5)``."""
-    n = " and ".join(map(str, one.n))
-    if one.interval is None:
-        return f"{one.mean:+.2f} (no interval; n = {n})"
-    low, high = one.interval
-    return f"{one.mean:+.2f} ({low:+.2f} to {high:+.2f}; n = {n})"
 
 
 def verdicts(given: Given, judged: Iterable[Judged]) -> Cell:

@@ -1,5 +1,6 @@
 """The generated blocks of README.md and REPRODUCE.md: the result, claims with their evidence, artefacts with their
-minutes, the paper's values, the kinds of number and the benchmarks; and the list of the published files behind them.
+minutes, the paper's techniques and values, the kinds of number and the benchmarks; and the list of the published files
+behind them.
 
     python -m reproduce.report.claims --check | --write
 
@@ -13,6 +14,7 @@ from pathlib import Path
 from reproduce import table
 from reproduce.artefacts import ARTEFACTS
 from reproduce.errors import UserError, command
+from reproduce.judge import techniques
 from reproduce.judge.claims import by_tier, judged
 from reproduce.kinds import KINDS
 from reproduce.paths import DOCUMENT, PUBLISHED, README
@@ -57,6 +59,8 @@ def artefacts_block(folder: Path = PUBLISHED) -> str:
         for tier, runs in piece.runs.items():
             found = [measured.collect(folder / tier, run) for run in runs]
             cost = [str(len(found)), minutes(found)] if runs else ["none", "0"]
+            if piece.trial:
+                cost = [f"`python -m reproduce.trials.{piece.trial}`", "hours: `--list` says how many"]
             if piece.benchmark:
                 cost = [f"`python -m reproduce.bench {piece.benchmark}`", benchmark_minutes(folder / tier)]
             rows.append([piece.title, f"`python {piece.script} --tier {tier}`", tier, *cost])
@@ -82,7 +86,7 @@ def blocks_of(document: Path, folder: Path) -> dict[str, str]:
         return {"result": result_block(folder)}
     return {
         "claims": claims_block(folder), "artefacts": artefacts_block(folder), "values": values_block(),
-        "kinds": kinds_block(), "speed": speed_block(folder / "bench"),
+        "kinds": kinds_block(), "speed": speed_block(folder / "bench"), "techniques": techniques.block(folder),
     }  # fmt: skip
 
 

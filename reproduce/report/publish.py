@@ -21,9 +21,11 @@ from reproduce import files
 from reproduce.artefact import TIERS, Artefact
 from reproduce.artefacts import ARTEFACTS, script
 from reproduce.errors import UserError, command
+from reproduce.judge import ablation
 from reproduce.paths import DOCUMENT, FIGURES, README
+from reproduce.recipe.variants import REGIMES
 from reproduce.report import claims, published
-from reproduce.results import measured, output, runs
+from reproduce.results import measured, output, rates, runs
 from reproduce.results.measured import Measurement
 
 MACHINE = ("hardware", "revision")  # what a benchmark's file must say
@@ -41,12 +43,15 @@ def publish(
     pieces = [piece for piece in ARTEFACTS if piece.name in only or not only]
     found = runs.collect(results, tier, pieces)
     objections = [line for m in found for line in objections_to(m, tier, figures / "measured" / tier)]
+    varied = variants(tier, results, pieces)
+    objections += [line for m in varied for line in objections_to_logs(m, tier)]
     objections += [line for path in benchmarks(tier, results) for line in objections_to_benchmark(path)]
     if objections:
         raise UserError("\n  ".join([f"{results}: not published as tier {tier}:", *objections]))
     with tempfile.TemporaryDirectory(dir=figures, prefix=".publish-") as beside:
         staged = Path(shutil.copytree(figures / "measured", Path(beside) / "measured"))
-        for path in [log.path for m in found for log in m.logs] + benchmarks(tier, results):
+        paths = [log.path for m in (*found, *varied) for log in m.logs] + benchmarks(tier, results)
+        for path in paths + ([results / rates.FILE] if varied else []):
             target = staged / tier / path.relative_to(results)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
@@ -68,15 +73,26 @@ def objections_to(m: Measurement, tier: str, published: Path) -> list[str]:
     lines = [f"{item.log}: {item.reason}: run it again or move it away" for item in m.left_out]
     if not m.n and not m.left_out:
         lines.append(f"logs/{m.name}: no log: bash reproduce/run_all.sh --tier {tier} makes it")
-    for log in m.logs:
-        reasons = (_revision(log.environment), _scale(m, log, tier))
-        lines += [f"{m.relative(log)}: {reason}" for reason in reasons if reason]
+    lines += objections_to_logs(m, tier)
     mine = {log.seed for log in m.logs}
     old = measured.collect(published, m.run)
     for item in old.left_out:  # of another recipe, or damaged: it may be replaced, but not stand beside the new logs
         if not any(item.log == f"logs/{m.name}/result_{seed}.txt" for seed in mine):
             lines.append(f"{item.log}, published before: {item.reason}: run this seed too, or remove the published log")
     return lines
+
+
+def objections_to_logs(m: Measurement, tier: str) -> list[str]:
+    """Of an unknown source tree, or not scaled as the tier is."""
+    reasons = [(log, reason) for log in m.logs for reason in (_revision(log.environment), _scale(m, log, tier))]
+    return [f"{m.relative(log)}: {reason}" for log, reason in reasons if reason]
+
+
+def variants(tier: str, results: Path, pieces: Sequence[Artefact]) -> list[Measurement]:
+    """Those of the artefacts that vary a run, as far as there are logs."""
+    if not any(piece.trial and tier in piece.runs for piece in pieces):
+        return []
+    return [one.found for regime in REGIMES for one in ablation.effects(results, regime) if one.found and one.found.n]
 
 
 def _revision(about: dict) -> str:

@@ -10,9 +10,11 @@ from pathlib import Path
 from reproduce import files
 from reproduce.errors import UserError
 from reproduce.events import read_log
+from reproduce.paths import VARIANT_LOGS
 
 NAME = "SHA256SUMS"
-PATTERNS = ("*/logs/*/result_*.txt", "bench/*.json", "*/bench/*.json")  # below figures/measured
+LOGS = ("*/logs/*/result_*.txt", f"*/{VARIANT_LOGS}")
+PATTERNS = (*LOGS, "bench/*.json", "*/bench/*.json", "*/rates.csv")  # below figures/measured
 
 
 def listing(folder: Path) -> str:
@@ -55,6 +57,6 @@ def _compared(listed: dict[str, str], found: dict[str, str]) -> Iterator[str]:
 
 def damaged(folder: Path) -> list[str]:
     """One line per published log that gives no number, with the reason: what contradicts itself is no measurement."""
-    logs = (read_log(path) for path in sorted(folder.glob(PATTERNS[0])))
+    logs = (read_log(path) for path in sorted(path for pattern in LOGS for path in folder.glob(pattern)))
     return [f"{log.path.relative_to(folder).as_posix()}: {log.status} log: {log.reason}" for log in logs
             if not log.complete]  # fmt: skip

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from reproduce.judge.claims import QUICK_PAIR
-from reproduce.judge.difference import LEVEL, difference
+from reproduce.judge.claims import QUICK_PAIR, apart_by_seed
+from reproduce.judge.difference import LEVEL, said
 from reproduce.recipe.runs import FULL_RECIPE, QUICK_PANEL
 from reproduce.results import measured, output
 from reproduce.results.measured import Measurement
@@ -36,7 +36,8 @@ def optimizers(folder: Path) -> str:
     found = [measured.collect(folder / "quick", run) for run in QUICK_PANEL]
     half = len(found) // 2
     cells = [f"{lars.config.global_batch():,}: {_apart(lars, sgd)}" for lars, sgd in zip(found[:half], found[half:])]
-    what = f"LARS minus momentum SGD in points, by mini-batch ({100 * (1 - LEVEL):g} % intervals, scaled down)"
+    about = f"{100 * (1 - LEVEL):g} % intervals, paired by seed, scaled down"
+    what = f"LARS minus momentum SGD in points, by mini-batch ({about})"
     return f"{what}: {'; '.join(cells)}."
 
 
@@ -48,8 +49,5 @@ def _spread(m: Measurement) -> str:
 
 
 def _apart(first: Measurement, second: Measurement) -> str:
-    if not (first.top1 and second.top1):
-        return "missing"
-    found = difference(first.top1.values, second.top1.values)
-    interval = "no interval" if found.interval is None else "{:+.2f} to {:+.2f}".format(*found.interval)
-    return f"{found.mean:+.2f} ({interval})"
+    found = apart_by_seed(first, second)
+    return said(found) if found else "missing"

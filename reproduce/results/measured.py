@@ -5,6 +5,7 @@ the run's folder is listed with the reason it was left out, so that a hole in a 
 """
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,6 +86,12 @@ class Measurement:
         return Spread(values) if values and self.has_accuracy else None
 
     @property
+    def top1_by_seed(self) -> dict[int, float]:
+        """Final top-1 accuracy in percent of each seed; a log is of the seed in its name, so none is there twice."""
+        by_seed = {log.seed: 100 * log.top1 for log in self.logs if log.top1 is not None and log.seed is not None}
+        return by_seed if self.has_accuracy else {}
+
+    @property
     def seconds(self) -> Spread | None:
         """run_start to run_stop. None if a run was interrupted, for what lay between is in it, and over different
         hardware: an average of two machines times neither."""
@@ -140,14 +147,14 @@ class Measurement:
         return facts
 
 
-def collect(results: Path, run: str, folder: Path = CONFIGS) -> Measurement:
+def collect(results: Path, run: str, folder: Path = CONFIGS, changes: Sequence[str] = ()) -> Measurement:
     """The measurement of `run` from the logs under a results folder.
 
-    `folder` holds the config files. Raises `ConfigError` if the run's file cannot be read, `LogError` if the folder of
-    its logs cannot be.
+    `folder` holds the config files; `changes` are overrides of a variant of the run. Raises `ConfigError` if the run's
+    file cannot be read, `LogError` if the folder of its logs cannot be.
     """
     results = Path(results)
-    config = configs.load(Path(folder) / f"{run}.toml")
+    config = configs.load(Path(folder) / f"{run}.toml", changes)
     logs, left_out = [], []
     try:
         paths = sorted(log_path(results, config.run.name, 0).parent.glob("result_*.txt"), key=_numerically)

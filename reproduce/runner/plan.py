@@ -11,7 +11,7 @@ from pathlib import Path
 from reproduce import events, files
 from reproduce.artefact import Artefact
 from reproduce.launchers.ranks import Start
-from reproduce.paths import CONFIGS, PUBLISHED
+from reproduce.paths import CONFIGS, PUBLISHED, VARIANT_LOGS
 from reproduce.recipe.load import Config, load
 from reproduce.runner import launch
 from reproduce.runner.launch import ROOT
@@ -135,6 +135,8 @@ class Plan:
     def state(self, artefact: Artefact) -> str:
         if artefact.benchmark:
             return benchmark_state(self.out / "bench" / f"{artefact.benchmark}.json")
+        if artefact.trial:
+            return "done" if any(self.out.glob(VARIANT_LOGS)) else "missing"
         return artefact_state(self.jobs_for([artefact]), self.out)
 
     def files(self, artefact: Artefact) -> list[str]:
