@@ -10,12 +10,12 @@ RUN = "quick/headline_b800_w20"
 
 
 def write_log(results, run=RUN, seed=0, top1=0.9, seconds=100.0, hardware="Test CPU, 2 processes x 1 thread", devices=2,
-              folder=measured.CONFIGS, digest=None, stop="success", curve=lambda share: share):  # fmt: skip
+              folder=measured.CONFIGS, digest=None, stop="success", curve=lambda share: share, changes=()):  # fmt: skip
     """Write the log of a run of config `run` that took `seconds` and ended at `top1`; returns its path.
 
-    `curve` maps the share of the epochs done to the share of the final accuracy reached.
+    `curve` maps the share of the epochs done to the share of the final accuracy reached; `changes` are overrides.
     """
-    config = configs.load(folder / f"{run}.toml")
+    config = configs.load(folder / f"{run}.toml", changes)
     lines, per_epoch = [], seconds / config.schedule.epochs
 
     def log(at, key, value=None, kind="POINT_IN_TIME", **metadata):
