@@ -22,6 +22,7 @@ from pathlib import Path
 
 from reproduce.errors import UserError, command
 from reproduce.events import RunLog, log_path, read_log
+from reproduce.judge.techniques import TECHNIQUES
 from reproduce.paths import ROOT
 from reproduce.recipe import variants
 from reproduce.recipe.load import Config
@@ -111,9 +112,9 @@ def regime(name: str) -> list[Subject]:
     return [Subject(run, one, name) for one in variants.variants(with_changes(run))]
 
 
-def few(name: str) -> list[Subject]:
-    """Of a regime whose runs are long: the reference and the techniques that may be large."""
-    wanted = (REFERENCE, "lars_off", "warmup_none", "smoothing_off", "decay_linear", "bn_momentum_05")
+def of_techniques(name: str) -> list[Subject]:
+    """Of a regime: the reference, and the variants that a technique of the paper is judged by."""
+    wanted = {REFERENCE, *(variant for technique in TECHNIQUES for variant in technique.variants)}
     return [one for one in regime(name) if one.variant and one.variant.name in wanted]
 
 
@@ -194,7 +195,7 @@ class Campaign:
 
     def stage(self, name: str, subjects: list[Subject], seeds: range) -> None:
         """Choose the rate of each subject, then train the seeds, all subjects of a seed before the next seed."""
-        print(f"{name}: {len(subjects)} subjects, seeds {seeds.start} to {seeds.stop - 1}", flush=True)
+        print(f"{name}: {len(subjects)} subjects, {len(seeds)} seeds", flush=True)
         with ThreadPoolExecutor(self.jobs) as pool:
             own = [one for one in subjects if not (one.variant and one.variant.trains_as)]
             list(pool.map(self.rate_of, own))
@@ -207,13 +208,15 @@ class Campaign:
 
 
 def stages() -> Iterator[tuple[str, list[Subject], range]]:
-    """In order of priority."""
+    """In order of priority; a stage without seeds only chooses rates."""
+    yield "Table 1, rates", rows(), range(1, 1)
+    yield "techniques, scarce updates", of_techniques("scarce"), range(1, 4)
     yield "Table 1", rows(), range(1, 2)
     yield "ablation, scarce updates", regime("scarce"), range(1, 4)
     yield "Table 1", rows(), range(2, 4)
     yield "Figure 3", [], range(1, 4)
     yield "ablation, scarce updates", regime("scarce"), range(4, 6)
-    yield "ablation, headline", few("headline"), range(1, 4)
+    yield "techniques, headline", of_techniques("headline"), range(1, 4)
 
 
 def expected_images(out: Path) -> int:
@@ -245,7 +248,7 @@ def main(argv=None) -> None:
     print(f"{images / 1e6:.0f} million images in all, about {hours:.1f} h with {given.jobs} at a time at {RATE:,} each")
     for name, subjects, seeds in stages():
         if given.list:
-            print(f"{name}, seeds {seeds.start} to {seeds.stop - 1}: "
+            print(f"{name}, seeds {', '.join(map(str, seeds)) or 'none'}: "
                   f"{', '.join(one.name for one in subjects) or ', '.join(QUICK_SWEEP)}")  # fmt: skip
     if given.list:
         return
