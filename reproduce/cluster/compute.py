@@ -5,6 +5,7 @@ its tiles fill, and of its memory traffic; batch norm takes passes over the acti
 factor, `Software.slowdown`, is what the calibration solves for: it scales all of it but the gaps.
 """
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -24,9 +25,32 @@ class Compute:
     update: float
 
 
+@dataclass(frozen=True)
+class _Rates:
+    """All of a machine that the roofline of a layer depends on."""
+
+    peak: float  # FLOP/s of a product that fills the device
+    memory: float  # B/s
+    units: int
+    element_bytes: float
+    norm_forward: float  # passes over the activations
+    norm_backward: float
+
+    @classmethod
+    def of(cls, cluster: Cluster) -> "_Rates":
+        gpu, software = cluster.gpu, cluster.software
+        return cls(gpu.tensor_peak * gpu.tensor_efficiency, gpu.memory_bandwidth * gpu.memory_efficiency,
+                   int(gpu.multiprocessors), software.element_bytes, software.norm_passes_forward,
+                   software.norm_passes_backward)  # fmt: skip
+
+    def traffic(self, elements: float) -> float:
+        """Seconds to move activations through memory once."""
+        return self.element_bytes * elements / self.memory
+
+
 def compute(layers: tuple[Layer, ...], batch: int, cluster: Cluster) -> Compute:
     """What a step of `batch` images per GPU takes, if nobody else is there."""
-    work = [_layer(layer, batch, cluster) for layer in layers]
+    work = _work(layers, batch, _Rates.of(cluster))
     slowdown = _slowdown(cluster)
     forward, backward = (
         tuple(slowdown * seconds + kernels * cluster.gpu.kernel_gap for seconds, kernels in side) for side in zip(*work)
@@ -36,12 +60,9 @@ def compute(layers: tuple[Layer, ...], batch: int, cluster: Cluster) -> Compute:
 
 def inference(layers: tuple[Layer, ...], batch: int, cluster: Cluster) -> float:
     """Seconds to classify `batch` images: the forward pass, batch norm in one pass in and one out."""
-    seconds = 0.0
-    for layer in layers:
-        if layer.kind == "norm":
-            work, kernels = 2 * _traffic(layer.outputs * batch, cluster), 1
-        else:
-            (work, kernels), _ = _layer(layer, batch, cluster)
+    rates, seconds = _Rates.of(cluster), 0.0
+    for layer, (forward, _) in zip(layers, _work(layers, batch, rates)):
+        work, kernels = (2 * rates.traffic(layer.outputs * batch), 1) if layer.kind == "norm" else forward
         seconds += _slowdown(cluster) * work + kernels * cluster.gpu.kernel_gap
     return seconds
 
@@ -54,18 +75,21 @@ def update(layers: tuple[Layer, ...], cluster: Cluster) -> float:
     return traffic + software.update_kernels * gpu.kernel_gap
 
 
-def _layer(layer: Layer, batch: int, cluster: Cluster) -> tuple[tuple[float, int], tuple[float, int]]:
+@functools.lru_cache(maxsize=1024)  # a calibration tries many slowdowns, on which this does not depend
+def _work(layers: tuple[Layer, ...], batch: int, rates: _Rates) -> tuple[tuple[tuple[float, int], ...], ...]:
+    return tuple(_layer(layer, batch, rates) for layer in layers)
+
+
+def _layer(layer: Layer, batch: int, rates: _Rates) -> tuple[tuple[float, int], tuple[float, int]]:
     """(seconds, kernels) forward and backward, before slowdown and gaps."""
-    software = cluster.software
     if layer.kind == "norm":
-        once = _traffic(layer.outputs * batch, cluster)
-        return (software.norm_passes_forward * once, 1), (software.norm_passes_backward * once, 2)
-    traffic = _traffic((layer.inputs + layer.outputs) * batch + layer.weights, cluster)
-    flops = 2.0 * layer.macs * batch
-    peak, units = cluster.gpu.tensor_peak * cluster.gpu.tensor_efficiency, int(cluster.gpu.multiprocessors)
+        once = rates.traffic(layer.outputs * batch)
+        return (rates.norm_forward * once, 1), (rates.norm_backward * once, 2)
+    traffic = rates.traffic((layer.inputs + layer.outputs) * batch + layer.weights)
+    flops, units = 2.0 * layer.macs * batch, rates.units
 
     def product(filled: float) -> float:
-        return max(flops / (peak * filled), traffic)
+        return max(flops / (rates.peak * filled), traffic)
 
     forward = product(_filled(layer.rows * batch, layer.columns, units))
     tiles = _tiles(layer.columns, layer.depth)
@@ -78,11 +102,6 @@ def _layer(layer: Layer, batch: int, cluster: Cluster) -> tuple[tuple[float, int
 
 def _slowdown(cluster: Cluster) -> float:
     return cluster.software.slowdown * cluster.software.unlike_stack
-
-
-def _traffic(elements: float, cluster: Cluster) -> float:
-    """Seconds to move activations through memory once."""
-    return cluster.software.element_bytes * elements / (cluster.gpu.memory_bandwidth * cluster.gpu.memory_efficiency)
 
 
 def _tiles(rows: int, columns: int) -> int:

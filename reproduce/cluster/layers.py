@@ -14,7 +14,7 @@ EXPANSION = 4  # a block's output is so many times as wide as its bottleneck
 CLASSES = 1000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Layer:
     """A convolution, batch norm (with its ReLU and addition) or the classifier; counts per image.
 
@@ -37,7 +37,7 @@ class Layer:
         """Multiply-accumulates of the forward pass, per image."""
         return self.rows * self.columns * self.depth
 
-    @property
+    @functools.cached_property
     def weights(self) -> int:
         return sum(tensor.elements for tensor in self.tensors)
 
