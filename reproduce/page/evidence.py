@@ -8,8 +8,9 @@ from urllib.parse import quote
 
 from reproduce.artefact import Artefact, named
 from reproduce.errors import UserError
-from reproduce.judge import claims, compare
+from reproduce.judge import claims, compare, rows_here
 from reproduce.judge.claims import Judged
+from reproduce.judge.rows_here import RowHere
 from reproduce.judge.verdict import Verdict
 from reproduce.page.view import (
     Cell,
@@ -23,11 +24,13 @@ from reproduce.page.view import (
     numbered,
     spaced,
 )  # fmt: skip
+from reproduce.recipe.runs import ROW_MACHINES
 from reproduce.results import measured, paper
 from reproduce.results.measured import Measurement
 from reproduce.results.output import ROOT
 
 PAPER_FILE = "paper_configs/paper.toml"
+ROWS_NOTE = "Scaled down, on another data set: not the rows' own experiments, and images/s of none of their machines."
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,21 @@ def table1_section(given: Given) -> Section:
     rows = [_paper_row(row, known.about.reference) for row in known.table1]
     rows += [_measured_row(m, given.tier) for m in given.measure(piece.runs[given.tier])]
     caption = f"The paper's rows, then those measured in tier {given.tier}."
-    return Section("table1", piece.title, Table("table1-table", caption, compare.HEADER, rows, stacked=True))
+    first = Table("table1-table", caption, compare.HEADER, rows, stacked=True)
+    here = rows_here.rows(known.table1, given.results) if given.tier == "quick" else []
+    if not here:
+        return Section("table1", piece.title, SectionData((first,)))
+    body = [_row_here(one, known.about.reference) for one in here]
+    second = Table("rows-table", "Each row's recipe, scaled down and run here", rows_here.HEADER, body, stacked=True)
+    return Section("table1", piece.title, SectionData((first, second), (ROWS_NOTE,)))
+
+
+def _row_here(one: RowHere, reference: str) -> list[Cell]:
+    logs = (logs_of([one.found]) if one.found else "") or "no log"
+    model = f"reproduce.cluster, {ROW_MACHINES.get(one.row.work, 'no file')}"
+    kinds = ["paper", "paper", "setting", "measured", "measured", "setting", "modelled"]
+    sources = [reference, reference, "reproduce/recipe/runs.py", logs, logs, logs, model]
+    return [numbered(cell, kind, source) for cell, kind, source in zip(one.cells(), kinds, sources)]
 
 
 def _paper_row(row: paper.Row, reference: str) -> list[Cell]:

@@ -15,3 +15,11 @@ QUICK_PANEL = tuple(
 )
 FULL_RECIPE = ("headline_b81920_g2048", "mlperf06_b86016_g2048")
 QUICK_PAIR = ("quick/headline_b800_w20", "quick/baseline_b128_w2")  # the headline recipe and the small-batch baseline
+# The rows of Table 1 and the run that stands for each, scaled down. He et al.'s 256 images would be 2.5.
+TABLE1_ROWS = {
+    "He et al.": None, "Goyal et al.": "quick/goyal_b80_w2", "Smith et al.": "quick/smith_b80_w2",
+    "Akiba et al.": "quick/akiba_b320_w10", "Jia et al.": "quick/jia_b640_w20", "Ying et al.": "quick/ying_b640_w20",
+    "Mikami et al.": "quick/mikami_b340_w34", "This work": QUICK_PAIR[0],
+}  # fmt: skip
+EARLIER_ROWS = tuple(run for run in TABLE1_ROWS.values() if run not in (None, *QUICK_PAIR))
+ROW_MACHINES = {"Mikami et al.": "abci", "This work": "abci"}  # where the row's machine has a cluster file

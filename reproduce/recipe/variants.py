@@ -12,10 +12,6 @@ from reproduce.recipe.schema import Config
 
 REFERENCE = "reference"
 REGIMES = {"scarce": "quick/scarce_b1600_w40", "headline": "quick/headline_b800_w20"}
-ROWS = (
-    "quick/goyal_b80_w2", "quick/smith_b80_w2", "quick/akiba_b320_w10", "quick/jia_b640_w20", "quick/ying_b640_w20",
-    "quick/mikami_b340_w34",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)

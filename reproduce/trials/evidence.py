@@ -26,8 +26,8 @@ from reproduce.judge.techniques import TECHNIQUES
 from reproduce.paths import ROOT
 from reproduce.recipe import variants
 from reproduce.recipe.load import Config
-from reproduce.recipe.runs import QUICK_SWEEP
-from reproduce.recipe.variants import REFERENCE, REGIMES, ROWS, Variant, at_rate, shortened, with_changes
+from reproduce.recipe.runs import EARLIER_ROWS, QUICK_SWEEP
+from reproduce.recipe.variants import REFERENCE, REGIMES, Variant, at_rate, shortened, with_changes
 from reproduce.results import rates
 from reproduce.results.rates import Rate
 
@@ -104,7 +104,7 @@ class Job:
 
 
 def rows() -> list[Subject]:
-    return [Subject(run) for run in ROWS]
+    return [Subject(run) for run in EARLIER_ROWS]
 
 
 def regime(name: str) -> list[Subject]:

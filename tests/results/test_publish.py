@@ -124,6 +124,7 @@ def test_nothing_else_is_copied_and_nothing_deleted(place):
     names = {path.relative_to(place.figures).as_posix() for path in place.figures.rglob("*") if path.is_file()}
     logs = {f"measured/quick/logs/{Path(run).name}/result_1.txt" for run in (HEADLINE, BASELINE)}
     drawn = {f"measured/quick/table1.{kind}" for kind in ("md", "csv", "tex", "json")}
+    drawn |= {f"measured/quick/table1_rows.{kind}" for kind in ("csv", "tex")}
     assert names == logs | drawn | {"measured/SHA256SUMS", "measured/quick/tuning.csv"} and kept.read_text() == "kept"
 
 

@@ -9,15 +9,16 @@ from reproduce.engine.schedule import Schedule
 from reproduce.events import Accuracy, RunLog
 from reproduce.recipe import load as configs
 from reproduce.recipe import variants
-from reproduce.recipe.variants import ROWS, Variant, at_rate, shortened, with_changes
+from reproduce.recipe.runs import EARLIER_ROWS
+from reproduce.recipe.variants import Variant, at_rate, shortened, with_changes
 from reproduce.results import rates
 from reproduce.trials import evidence
 from reproduce.trials.evidence import Campaign, Subject
 
-QUICK = [*ROWS, *variants.REGIMES.values()]
+QUICK = [*EARLIER_ROWS, *variants.REGIMES.values()]
 
 
-@pytest.mark.parametrize("run", [*ROWS, variants.REGIMES["headline"]])
+@pytest.mark.parametrize("run", [*EARLIER_ROWS, variants.REGIMES["headline"]])
 def test_a_shortened_schedule_has_the_same_shape(run):
     whole, third = with_changes(run), with_changes(run, shortened(with_changes(run), 3))
     assert third.schedule.epochs == whole.schedule.epochs // 3
@@ -45,8 +46,8 @@ def test_another_rate_changes_the_rates_alone(run):
 
 def test_a_rate_in_the_file_gives_the_hash_of_the_override():
     """So that a run made while its rate was being chosen stays valid when the file names that rate."""
-    config = with_changes(ROWS[0])
-    assert with_changes(ROWS[0], at_rate(config, config.schedule.peak_lr)).hash == config.hash
+    config = with_changes(EARLIER_ROWS[0])
+    assert with_changes(EARLIER_ROWS[0], at_rate(config, config.schedule.peak_lr)).hash == config.hash
 
 
 @pytest.mark.parametrize("regime", variants.REGIMES)
@@ -77,7 +78,7 @@ def test_linear_decay_is_the_polynomial_of_power_one():
 
 
 def test_rates_are_chosen_on_held_out_images_and_the_chosen_one_is_tested():
-    subject = Subject(ROWS[2])
+    subject = Subject(EARLIER_ROWS[2])
     search = evidence.tuning_job(subject, 0.5, Path("out")).config
     assert search.data.evaluate_on == "held_out" and search.data.train_images + search.data.val_images <= 60_000
     test = evidence.test_job(subject, 0.5, 1, Path("out"))
