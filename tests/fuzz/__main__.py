@@ -1,0 +1,82 @@
+"""python -m tests.fuzz --inputs 3000 [--seed S] [--surface NAME ...]: bad inputs of every kind.
+
+Exit code 1 if anything was found; the smallest input that shows it is printed, and kept below results/fuzz for
+``python -m tests.fuzz --again FILE``.
+"""
+
+import argparse
+import multiprocessing
+import os
+import sys
+from pathlib import Path
+
+SLOW = {"words": 6, "results": 4, "data": 3}  # weight of a surface among the others, which have 2
+FOLDER = Path(__file__).resolve().parents[2] / "results" / "fuzz"
+
+
+def parse(argv) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__.splitlines()[0])
+    parser.add_argument("--inputs", type=int, default=600, metavar="N", help="in all (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="the same one draws the same inputs (default: 1)")
+    parser.add_argument("--surface", action="append", metavar="NAME", help="this one only; may be repeated")
+    parser.add_argument("--jobs", type=int, default=min(4, os.cpu_count() or 1), help="surfaces at a time")
+    parser.add_argument("--again", type=Path, metavar="FILE", help="run one kept input, and show what it says")
+    return parser.parse_args(argv)
+
+
+def main(argv=None) -> int:
+    given = parse(argv)
+    from tests.fuzz import warm  # imports all that commands import, which takes seconds
+
+    warm.up()
+    from tests.fuzz import campaign
+
+    if given.again:
+        return again(given.again)
+    known = campaign.surfaces()
+    unknown = set(given.surface or ()) - set(known)
+    if unknown:
+        print(f"error: no surface {', '.join(sorted(unknown))}: known are {', '.join(known)}", file=sys.stderr)
+        return 2
+    names = given.surface or list(known)
+    weights = {name: SLOW.get(name, 2) for name in names}
+    tasks = [(name, -(-given.inputs * weights[name] // sum(weights.values())), given.seed) for name in names]
+    with multiprocessing.get_context("fork").Pool(given.jobs) as pool:
+        found = list(pool.imap(explored, tasks, chunksize=1))
+    return told(found)
+
+
+def explored(task: tuple[str, int, int]):
+    from tests.fuzz import campaign
+
+    name, inputs, seed = task
+    counted = campaign.explore(name, campaign.surfaces()[name], inputs, seed)
+    print(f"{name}: {counted.inputs} inputs, {counted.seconds:.0f} s", file=sys.stderr, flush=True)
+    return counted
+
+
+def told(found) -> int:
+    from tests.fuzz import campaign
+
+    for counted in found:
+        for key, (scene, finding) in counted.found.items():
+            print(f"\n{counted.surface}, {counted.times[key]} times: {campaign.reproducer(scene, finding)}")
+            print(f"  again: python -m tests.fuzz --again {campaign.save(scene, finding, FOLDER)}")
+    print(f"\n{campaign.table(found)}")
+    return 1 if any(counted.found for counted in found) else 0
+
+
+def again(path: Path) -> int:
+    from tests.fuzz import child, oracle, scene
+
+    kept = scene.from_json(path.read_text())
+    outcome = child.run(kept)
+    print(f"exit code {outcome.code}, {outcome.seconds:.1f} s, {outcome.memory >> 20:,} MB\n{outcome.out}{outcome.err}")
+    found = oracle.findings(kept, outcome)
+    for one in found:
+        print(f"{one.kind}: {one.text}")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
