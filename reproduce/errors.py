@@ -23,9 +23,16 @@ REMEDIES = {
 
 
 class UserError(Exception):
-    """Bad input. The message says what, where, the rule and the remedy, in one line."""
+    """Bad input. The message says what, where, the rule and the remedy, in one line; `more` are lines below it."""
 
     exit_code = EXIT_USER_ERROR
+
+    def __init__(self, message: str, *more: str):
+        super().__init__(message, *more)
+        self.lines = (message, *more)
+
+    def __str__(self) -> str:
+        return "\n  ".join(self.lines)
 
 
 class ConfigError(UserError):
@@ -66,7 +73,13 @@ class Preempted(UserError):
 
 def say(error: UserError) -> None:
     """Print the one line of an error; that of a run that stopped as asked does not call itself one."""
-    print(error if isinstance(error, Preempted) else f"error: {error}", file=sys.stderr, flush=True)
+    text = "\n  ".join(map(shown, error.lines))
+    print(text if isinstance(error, Preempted) else f"error: {text}", file=sys.stderr, flush=True)
+
+
+def shown(text: str) -> str:
+    """Foreign text for a terminal: on one line, control characters and halves of pairs as \\xNN or \\uNNNN."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def of_system(error: OSError) -> UserError | None:

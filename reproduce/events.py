@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from reproduce import files, log_rules
-from reproduce.errors import LogError
-from reproduce.logged import CONFIG, ENVIRONMENT, PREFIX, RESULT, RESUMED, Event, is_count, read_events, shown
+from reproduce.errors import LogError, shown
+from reproduce.logged import CONFIG, ENVIRONMENT, PREFIX, RESULT, RESUMED, Event, is_count, read_events
 
 __all__ = ["CONFIG", "ENVIRONMENT", "PREFIX", "RESULT", "RESUMED", "Event", "read_events"]
 
@@ -151,7 +151,8 @@ def checkpoint_folder(out: Path, name: str, seed: int) -> Path:
 
 def newest_update(checkpoints: Path) -> int | None:
     """Updates taken in the newest checkpoint of such a folder, by the name of the file; None if there is none."""
-    return max((int(path.stem.removeprefix("update_")) for path in checkpoints.glob("update_*.ckpt")), default=None)
+    names = (path.stem.removeprefix("update_") for path in checkpoints.glob("update_*.ckpt"))
+    return max((int(name) for name in names if name.isascii() and name.isdigit() and len(name) < 19), default=None)
 
 
 def read_log(path: Path) -> RunLog:

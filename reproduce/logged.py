@@ -63,8 +63,3 @@ def is_number(value: object) -> bool:
 def is_count(value: object, least: int = 0, most: int = 10**12) -> bool:
     """A whole number in a sane range."""
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
-
-
-def shown(text: str) -> str:
-    """Text of a log for a terminal: on one line, control characters and halves of pairs as \\xNN or \\uNNNN."""
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)

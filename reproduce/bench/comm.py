@@ -29,6 +29,7 @@ from reproduce.runner.launch import ROOT, Stopped
 from reproduce.runner.options import check_output
 from reproduce.trials import netns
 from reproduce.trials.hosts import Hosts, failure
+from reproduce.words import Parser
 
 CONFIG = ROOT / "paper_configs" / "headline_b81920_g2048.toml"
 WARM_UP = 1  # rounds not counted
@@ -39,7 +40,7 @@ QUIET = {"TORCH_CPP_LOG_LEVEL": "ERROR"}  # else every process says that the hos
 
 
 def parse(argv) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m reproduce.bench comm", description=__doc__.split("\n")[0])
+    parser = Parser(prog="python -m reproduce.bench comm", description=__doc__.split("\n")[0])
     add = parser.add_argument
     add("--hosts", type=int, default=4, help="network namespaces, of one process each (default: 4)")
     add("--mbit", default="400,1000,unlimited", help="rates of the links in Mbit/s (default: 400,1000,unlimited)")

@@ -16,6 +16,7 @@ from reproduce.bench.jpegs import Pictures, lay_out
 from reproduce.engine.data import folders
 from reproduce.errors import UserError, command
 from reproduce.runner.launch import ROOT
+from reproduce.words import Parser
 
 CONFIGS = ROOT / "paper_configs"
 LARGE, QUICK = CONFIGS / "headline_b81920_g2048.toml", CONFIGS / "quick" / "headline_b800_w20.toml"
@@ -24,7 +25,7 @@ STAND_IN = Pictures(train=1600, val=400, height=28, width=28, channels=1, kind="
 
 
 def parse(argv) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m reproduce.bench data", description=__doc__.split("\n")[0])
+    parser = Parser(prog="python -m reproduce.bench data", description=__doc__.split("\n")[0])
     add = parser.add_argument
     add("--images", type=int, default=240, help="photographs, a multiple of 40 (default: 240)")
     add("--rounds", type=int, default=7, help="turns of each contender that count (default: 7)")

@@ -7,17 +7,17 @@ which this device scales a buffer in place, measured in the same rounds. It is n
 need not come from memory. Writes results/bench/lars.json, or lars_cuda.json.
 """
 
-import argparse
 import os
 from pathlib import Path
 
 from reproduce.bench import process
 from reproduce.errors import UserError, command
+from reproduce.words import Parser
 
 
 @command
 def main(argv=None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m reproduce.bench lars", description=__doc__.split("\n")[0])
+    parser = Parser(prog="python -m reproduce.bench lars", description=__doc__.split("\n")[0])
     add = parser.add_argument
     add("--threads", type=int, default=os.cpu_count() or 1, help="default: all cores")
     add("--rounds", type=int, default=21, help="steps timed of each (default: 21)")

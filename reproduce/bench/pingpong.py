@@ -22,6 +22,7 @@ from reproduce.results.pingpong import FILE, SMALL, as_link
 from reproduce.runner.launch import ROOT, Stopped
 from reproduce.runner.options import check_output
 from reproduce.trials.hosts import Hosts, failure
+from reproduce.words import Parser
 
 SIZES = (4, SMALL, 65_536, 1_048_576, 4_194_304, 16_777_216, 33_554_432)  # bytes
 MAX_SECONDS = 1800
@@ -39,7 +40,7 @@ def measure(mbit: float | None, rounds: int) -> dict:
 
 
 def parse(argv) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m reproduce.bench pingpong", description=__doc__.split("\n")[0])
+    parser = Parser(prog="python -m reproduce.bench pingpong", description=__doc__.split("\n")[0])
     add = parser.add_argument
     add("--mbit", default="400,1000,unlimited", help="rates of the links in Mbit/s (default: 400,1000,unlimited)")
     add("--rounds", type=int, default=20, help="messages of each size (default: 20)")

@@ -17,12 +17,13 @@ from reproduce.engine.spawn import launch
 from reproduce.errors import UserError, command
 from reproduce.recipe import load as configs
 from reproduce.runner.launch import ROOT, Stopped
+from reproduce.words import Parser
 
 CONFIG = ROOT / "paper_configs" / "quick" / "headline_b800_w20.toml"
 
 
 def parse(argv) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m reproduce.bench profile", description=__doc__.split("\n")[0])
+    parser = Parser(prog="python -m reproduce.bench profile", description=__doc__.split("\n")[0])
     add = parser.add_argument
     add("config", type=Path, nargs="?", default=CONFIG, help="default: the quick tier's headline")
     add("--data", type=Path, metavar="DIR", help="folder with train/ and val/; without it, synthetic images")

@@ -12,6 +12,7 @@ from pathlib import Path
 from reproduce.bench import process
 from reproduce.errors import UserError, command
 from reproduce.runner.launch import ROOT, gpu_count
+from reproduce.words import Parser
 
 QUICK = ROOT / "paper_configs" / "quick" / "headline_b800_w20.toml"
 PAPER = ROOT / "paper_configs" / "headline_b81920_g2048.toml"
@@ -25,7 +26,7 @@ UPDATES = {"cpu": {"quick": 2, "resnet50": 1}, "cuda": {"quick": 50, "resnet50":
 
 def parse(argv, name: str, about: str, rounds: int) -> argparse.Namespace:
     """The options of a benchmark that is held in one process."""
-    parser = argparse.ArgumentParser(prog=f"python -m reproduce.bench {name}", description=about.split("\n")[0])
+    parser = Parser(prog=f"python -m reproduce.bench {name}", description=about.split("\n")[0])
     add = parser.add_argument
     add("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
     add("--network", choices=("quick", "resnet50", "all"), default="all", help="default: all")

@@ -17,6 +17,7 @@ from reproduce.cluster.step import Work, step
 from reproduce.cluster.uncertainty import drawn, draws, sensitivities
 from reproduce.errors import UserError, command
 from reproduce.results import output
+from reproduce.words import Parser
 
 PUBLISHED = output.ROOT / "figures" / "measured" / "quick"
 COMMANDS = ("answer", "sensitivity", "sweep", "validate", "local", "calibrate")
@@ -24,7 +25,7 @@ PLANS = {"target_seconds": planning.in_time, "budget_node_hours": planning.withi
 
 
 def parse(argv) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m reproduce.cluster", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument

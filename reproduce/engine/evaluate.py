@@ -23,6 +23,7 @@ from reproduce.engine.trainer import Trainer
 from reproduce.errors import CheckpointError, DataError, command
 from reproduce.recipe import load as configs
 from reproduce.recipe.schema import BN_EVAL
+from reproduce.words import Parser
 
 
 class Row(NamedTuple):
@@ -78,7 +79,7 @@ def saved_state(path: Path) -> dict:
 
 @command
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m reproduce.engine.evaluate", description=__doc__.splitlines()[0])
+    parser = Parser(prog="python -m reproduce.engine.evaluate", description=__doc__.splitlines()[0])
     parser.add_argument("config", type=Path, help="the run's file in paper_configs/")
     parser.add_argument("--checkpoint", type=Path, required=True, help="a checkpoint, or a folder: its newest")
     parser.add_argument("--data", type=Path, required=True, help="folder with train/ and val/")

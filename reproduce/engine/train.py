@@ -36,6 +36,7 @@ from reproduce.errors import CheckpointError, ConfigError, DataError, Preempted,
 from reproduce.events import ENVIRONMENT, RESULT, RESUMED, Event, checkpoint_folder, end, point, start
 from reproduce.recipe import load as configs
 from reproduce.recipe.load import Config
+from reproduce.words import Parser
 
 LONGEST = 10_000_000  # seconds, four months
 
@@ -162,7 +163,7 @@ def check_data(identity: str, resume: dict | None, comm: Comm, data: Path) -> No
 
 @command
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m reproduce.engine.train", description=__doc__.splitlines()[0])
+    parser = Parser(prog="python -m reproduce.engine.train", description=__doc__.splitlines()[0])
     parser.add_argument("config", type=Path, help="a file in paper_configs/")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--data", type=Path, required=True, help="folder with train/ and val/; unused for synthetic")

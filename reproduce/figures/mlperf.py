@@ -11,9 +11,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import StrMethodFormatter
 
 from reproduce import files
-from reproduce.errors import UserError
+from reproduce.errors import UserError, shown
 from reproduce.figures import plot
-from reproduce.logged import shown
 
 OURS = (plot.BLUE, plot.BLACK)
 THEIRS = (plot.ORANGE, plot.GREEN, plot.RED, plot.SKY, plot.GREY)

@@ -8,7 +8,6 @@ compared and none is outside; 1: a run is outside its band, or its log is damage
 also when there was nothing to compare a run with); 2: bad input; 3: nothing was compared, which is no success.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from reproduce.judge import stored
 from reproduce.judge.causes import likely
 from reproduce.judge.comparator import LEVEL, Comparison, Facts, Reference, compare
 from reproduce.judge.verdict import Verdict
+from reproduce.words import Parser
 
 EXIT_OUTSIDE, EXIT_NOTHING = 1, 3
 DAMAGED = "damaged"
@@ -65,9 +65,9 @@ def report(log: RunLog, outcome: Comparison, reference: Reference | None) -> str
 
 @command
 def main(argv=None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m reproduce.report.check", description=__doc__.splitlines()[0])
-    parser.add_argument("results", nargs="*", type=place, help="results folders, or log files")
-    parser.add_argument("--published", type=place, default=stored.PUBLISHED, metavar="DIR",
+    parser = Parser(prog="python -m reproduce.report.check", description=__doc__.splitlines()[0])
+    parser.add_argument("results", nargs="*", type=Path, help="results folders, or log files")
+    parser.add_argument("--published", type=Path, default=stored.PUBLISHED, metavar="DIR",
                         help="folder with the stored logs (default: figures/measured)")  # fmt: skip
     parser.add_argument("--level", type=float, default=LEVEL, help=f"false alarms of one test (default: {LEVEL})")
     parser.add_argument("--strict", action="store_true", help="exit 1 also when there is nothing to compare a run with")
@@ -111,13 +111,6 @@ def exit_code(found: list[str], strict: bool) -> int:
     if {"outside", DAMAGED} & set(found) or (strict and set(found) - {"reproduced"}):
         return EXIT_OUTSIDE
     return 0 if compared(found) else EXIT_NOTHING
-
-
-def place(text: str) -> Path:
-    """A path of the command line; '' is what an unset variable gives, and would be the current folder."""
-    if not text:
-        raise argparse.ArgumentTypeError("is empty: name a folder or file")
-    return Path(text)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ Writes index.html, which opens from disk, needs no network and keeps its picture
 the artefacts of the tier left in the results folder, so run their scripts first. Needs no torch.
 """
 
-import argparse
 import base64
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
@@ -25,6 +24,7 @@ from reproduce.page.figures import figure_data, figure_section
 from reproduce.page.recipe import deviations_section, environment_section, recipe_section
 from reproduce.page.view import Section, SectionData
 from reproduce.results import output, paper
+from reproduce.words import Parser
 
 HERE = Path(__file__).parent
 RUNS_ON = {
@@ -93,7 +93,7 @@ def stored_curves(results: Path) -> list[StoredCurve]:
 
 @command
 def main(argv, artefacts: tuple[Artefact, ...], sections: Mapping[str, Callable[[Given, dict], SectionData]]):
-    parser = argparse.ArgumentParser(prog="python -m reproduce.report.page", description=__doc__.splitlines()[0])
+    parser = Parser(prog="python -m reproduce.report.page", description=__doc__.splitlines()[0])
     parser.add_argument("--tier", choices=TIERS, default="quick", help="which tier to show (default: quick)")
     parser.add_argument("--results", type=Path, help="folder that holds logs/ (default: results/TIER)")
     parser.add_argument("--out", type=Path, help="where to write index.html (default: the results folder)")

@@ -6,7 +6,6 @@ may extend others and state only what differs; ``python -m reproduce.config FILE
 Imports neither torch nor NumPy.
 """
 
-import argparse
 import dataclasses
 import difflib
 import math
@@ -19,6 +18,7 @@ from reproduce import files
 from reproduce.errors import ConfigError, command
 from reproduce.recipe.rules import check
 from reproduce.recipe.schema import RECIPE, SECTIONS, SOURCES, Config, Source
+from reproduce.words import Parser
 
 
 def load(path: str | Path, overrides: typing.Sequence[str] = ()) -> Config:
@@ -173,7 +173,7 @@ def _convert(where: str, value, hint):
 @command
 def main(argv=None) -> None:
     """Print a config with everything it inherits: one line per value, with its source."""
-    parser = argparse.ArgumentParser(prog="python -m reproduce.config", description=main.__doc__)
+    parser = Parser(prog="python -m reproduce.config", description=main.__doc__)
     parser.add_argument("file", type=Path)
     config = load(parser.parse_args(argv).file)
     print(

@@ -17,6 +17,7 @@ from reproduce.errors import UserError, command
 from reproduce.mlperf import table
 from reproduce.mlperf.summary import NOT_LOGGED, PublicLog, read
 from reproduce.mlperf.table import TableRun
+from reproduce.words import Parser
 
 NEAR = 1.25  # --near without --batch: from the log's mini-batch / 1.25 to x 1.25
 RUN_COLUMNS = ("round", "submitter", "system", "file", "division", "global_batch", "optimizer",
@@ -44,7 +45,7 @@ def main(argv=None):
 
 
 def options(argv) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m reproduce.report.atlas", description=__doc__.partition("\n")[0])
+    parser = Parser(prog="python -m reproduce.report.atlas", description=__doc__.partition("\n")[0])
     parser.add_argument("--batch", type=batches, metavar="LOW:HIGH", help="global mini-batch, images; N for just one")
     parser.add_argument("--round", help="such as v0.6")
     parser.add_argument("--optimizer", help="as logged: lars, sgd, ...")

@@ -7,11 +7,10 @@ behind them.
 Paper numbers come from ``paper_configs/paper.toml``, measured ones from the logs published in ``figures/measured``.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
-from reproduce import table
+from reproduce import files, table
 from reproduce.artefacts import ARTEFACTS
 from reproduce.errors import UserError, command
 from reproduce.judge import techniques
@@ -23,6 +22,7 @@ from reproduce.report.result import result_block
 from reproduce.report.speed import speed_block
 from reproduce.results import measured, output, paper, steptimes
 from reproduce.results.measured import Measurement
+from reproduce.words import Parser
 
 
 def claims_block(folder: Path = PUBLISHED) -> str:
@@ -102,9 +102,17 @@ def renew(text: str, folder: Path = PUBLISHED, document: Path = DOCUMENT) -> str
     return text
 
 
+def text_of(document: Path) -> str:
+    """Raises `UserError`."""
+    try:
+        return files.read_text(document)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{document}: not readable: {files.why(error)}: restore it from git") from None
+
+
 @command
 def main(argv=None):
-    parser = argparse.ArgumentParser(prog="python -m reproduce.report.claims", description=__doc__.splitlines()[0])
+    parser = Parser(prog="python -m reproduce.report.claims", description=__doc__.splitlines()[0])
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument("--check", action="store_true", help="exit with code 1 if a block or a published file departs")
     action.add_argument("--write", action="store_true", help="regenerate the blocks and the list of published files")
@@ -123,7 +131,7 @@ def check() -> list[str]:
     if lines:
         lines.append("restore these from git, or, if they are meant, run python -m reproduce.report.claims --write")
     for document in (DOCUMENT, README):
-        text = document.read_text(encoding="utf-8")
+        text = text_of(document)
         if renew(text, PUBLISHED, document) != text:
             lines.append(f"{document.name}: out of date: run python -m reproduce.report.claims --write")
     return lines
@@ -133,8 +141,8 @@ def write() -> int:
     """Regenerate the blocks and the list. Raises `UserError`, before anything is written, for a damaged log."""
     lines = published.damaged(PUBLISHED)
     if lines:
-        raise UserError("\n  ".join([f"{PUBLISHED}: nothing was written: restore from git, or remove:", *lines]))
-    texts = {one: renew(one.read_text(encoding="utf-8"), PUBLISHED, one) for one in (DOCUMENT, README)}
+        raise UserError(f"{PUBLISHED}: nothing was written: restore from git, or remove:", *lines)
+    texts = {one: renew(text_of(one), PUBLISHED, one) for one in (DOCUMENT, README)}
     output.write(PUBLISHED, published.NAME, published.listing(PUBLISHED))
     for document, text in texts.items():
         output.write(document.parent, document.name, text)

@@ -6,23 +6,22 @@ A log that cannot be read is one line with the reason; the others are still show
 read. Needs no torch, and matplotlib only for --draw.
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
 
 from reproduce import files
-from reproduce.errors import EXIT_USER_ERROR, LogError, command, say
-from reproduce.logged import shown
+from reproduce.errors import EXIT_USER_ERROR, LogError, command, say, shown
 from reproduce.mlperf import table
 from reproduce.mlperf.summary import NOT_LOGGED, PublicLog, is_resnet, read
 from reproduce.mlperf.table import TableRun
 from reproduce.results.output import DATA_SETS
+from reproduce.words import Parser
 
 
 @command
 def main(argv=None):
-    parser = argparse.ArgumentParser(prog="python -m reproduce.report.log", description=__doc__.partition("\n")[0])
+    parser = Parser(prog="python -m reproduce.report.log", description=__doc__.partition("\n")[0])
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="result_N.txt of an MLPerf run, or ours")
     parser.add_argument("--draw", type=Path, metavar="OUT.png", help="draw top-1 against epoch, one line per log")
     parser.add_argument("--json", action="store_true", help="print a JSON list instead of text")

@@ -7,7 +7,6 @@ seed stays unless the results hold a new log of the same seed and recipe; render
 then. Says what changes, line by line; a second call changes nothing.
 """
 
-import argparse
 import contextlib
 import io
 import os
@@ -27,6 +26,7 @@ from reproduce.recipe.variants import REGIMES
 from reproduce.report import claims, published
 from reproduce.results import measured, output, rates, runs
 from reproduce.results.measured import Measurement
+from reproduce.words import Parser
 
 MACHINE = ("hardware", "revision")  # what a benchmark's file must say
 
@@ -47,7 +47,7 @@ def publish(
     objections += [line for m in varied for line in objections_to_logs(m, tier)]
     objections += [line for path in benchmarks(tier, results) for line in objections_to_benchmark(path)]
     if objections:
-        raise UserError("\n  ".join([f"{results}: not published as tier {tier}:", *objections]))
+        raise UserError(f"{results}: not published as tier {tier}:", *objections)
     with tempfile.TemporaryDirectory(dir=figures, prefix=".publish-") as beside:
         staged = Path(shutil.copytree(figures / "measured", Path(beside) / "measured"))
         paths = [log.path for m in (*found, *varied) for log in m.logs] + benchmarks(tier, results)
@@ -60,7 +60,7 @@ def publish(
         draw(tier, staged / tier, Path(beside) / "modelled", figures / "modelled", pieces)
         output.write(staged, published.NAME, published.listing(staged))
         # before anything moves: it may be refused
-        texts = {one: claims.renew(files.read_text(one), staged, one) for one in documents}
+        texts = {one: claims.renew(claims.text_of(one), staged, one) for one in documents}
         lines = move(Path(beside), figures, dry_run)
         return lines + [line for one, text in texts.items() for line in write(one, text, dry_run)]
 
@@ -184,7 +184,7 @@ def move(beside: Path, figures: Path, dry_run: bool) -> list[str]:
 
 def write(document: Path, text: str, dry_run: bool) -> list[str]:
     """Give the document its new text; the lines that changed."""
-    old = files.read_text(document)
+    old = claims.text_of(document)
     if text == old:
         return []
     if not dry_run:
@@ -195,7 +195,7 @@ def write(document: Path, text: str, dry_run: bool) -> list[str]:
 
 @command
 def main(argv=None):
-    parser = argparse.ArgumentParser(prog="python -m reproduce.report.publish", description=__doc__.splitlines()[0])
+    parser = Parser(prog="python -m reproduce.report.publish", description=__doc__.splitlines()[0])
     parser.add_argument("--tier", choices=TIERS, required=True)
     parser.add_argument("--results", type=Path, help="folder that holds logs/ (default: results/TIER)")
     parser.add_argument("--only", action="append", choices=[a.name for a in ARTEFACTS], metavar="NAME", help="this "

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reproduce.errors import LogError
+from reproduce.errors import LogError, shown
 from reproduce.events import RunLog, log_path, read_log
-from reproduce.logged import shown
 from reproduce.paths import CONFIGS
 from reproduce.recipe import load as configs
 from reproduce.recipe.load import Config

@@ -1,6 +1,5 @@
 """What the scripts share: the command line, the folders they read and write, and how they say what is missing."""
 
-import argparse
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from reproduce.artefact import TIERS, Artefact
 from reproduce.errors import UserError
 from reproduce.paths import ROOT
 from reproduce.results.measured import Measurement
+from reproduce.words import Parser
 
 SCALED_DOWN = "scaled down: NOT the paper's experiment"
 DATA_SETS = {"imagenet": "ImageNet", "fashion_mnist": "Fashion-MNIST", "synthetic": "synthetic images"}
@@ -28,7 +28,7 @@ def options(artefact: Artefact, argv=None) -> Options:
 
     Raises `UserError` if the results folder cannot be read or the output folder cannot be made.
     """
-    parser = argparse.ArgumentParser(prog=f"python {artefact.script}", description=artefact.title)
+    parser = Parser(prog=f"python {artefact.script}", description=artefact.title)
     parser.add_argument("--draw", action="store_true", help="train nothing: draw from the logs there are")
     parser.add_argument("--tier", choices=TIERS, default="quick", help="which runs to show (default: quick)")
     parser.add_argument("--results", type=Path, help="folder that holds logs/ (default: results/TIER)")

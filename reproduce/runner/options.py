@@ -13,24 +13,13 @@ from reproduce.artefact import TIERS, Artefact, named
 from reproduce.cluster import files
 from reproduce.errors import UserError
 from reproduce.launchers import LAUNCHERS, SCHEDULERS
+from reproduce.words import Parser
 
 PROG = "bash reproduce/run_all.sh"
 ABOUT = "Runs what is missing of a tier, then draws its tables and figures."
 ACCOUNT = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]*")  # goes into a scheduler's directive, where nothing is quoted
-MOST = 1_000_000  # seeds, processes, nodes or images; more is a slip of the pen
+MOST = {"seeds": 1_000, "processes": 1_000_000, "nodes": 1_000_000, "pass-images": 1_000_000}  # more is a slip
 RENDEZVOUS = re.compile(r"[A-Za-z0-9_.:\[\]-]+:[0-9]+")
-
-
-def path(text: str) -> Path:
-    """A path as given; an empty one is most likely a variable that was not set."""
-    if not text:
-        raise argparse.ArgumentTypeError("is empty: name a folder or file, or leave the option out")
-    return Path(text)
-
-
-class Parser(argparse.ArgumentParser):
-    def error(self, message):
-        raise UserError(f"{message} (--help lists the options)")
 
 
 def parser(prog: str) -> Parser:
@@ -43,9 +32,9 @@ def parser(prog: str) -> Parser:
     add("--dry-run", action="store_true", help="print every command, or job script, as it would be; create nothing")
     add("--draw", action="store_true", help="train nothing: draw from the logs there are")
     add("--publish", action="store_true", help="afterwards, refresh figures/ and REPRODUCE.md from the results")
-    add("--data", type=path, metavar="DIR", help="node, paper: ImageNet with train/ and val/ (default: data/imagenet). "
+    add("--data", type=Path, metavar="DIR", help="node, paper: ImageNet with train/ and val/ (default: data/imagenet). "
         "quick: where the embedded data is laid out (default: data)")  # fmt: skip
-    add("--out", type=path, metavar="DIR", help="results folder (default: results/TIER)")
+    add("--out", type=Path, metavar="DIR", help="results folder (default: results/TIER)")
     add("--seeds", type=int, default=1, metavar="N", help="train seeds 1 to N (default: 1)")
     add("--processes", type=int, metavar="N", help="processes (ranks) per run (default: one per GPU; on a CPU two; "
         "with --launcher, the nodes' ranks); fewer where N does not divide a config's workers")  # fmt: skip
@@ -65,7 +54,7 @@ def parser(prog: str) -> Parser:
     add("--nodes", type=int, metavar="N", help="nodes per run (default: one; paper: as many as the workers "
         "need)")  # fmt: skip
     add("--account", metavar="NAME", help="account, group or project that pays")
-    add("--hostfile", type=path, metavar="FILE", help="openmpi: the hosts, one per line")
+    add("--hostfile", type=Path, metavar="FILE", help="openmpi: the hosts, one per line")
     add("--rendezvous", metavar="HOST:PORT", help="torchrun with --nodes: run the same command on every node")
     add("--preflight", action=argparse.BooleanOptionalAction, help="slurm, uge, pbs: check every node before training "
         "(default: except in tier quick)")  # fmt: skip
@@ -91,12 +80,10 @@ def parse(argv, artefacts: Sequence[Artefact], prog: str = PROG) -> argparse.Nam
         tiers = named(artefacts, name).runs
         if args.tier not in tiers:
             raise UserError(f"--only {name}: not of --tier {args.tier}: add --tier {' or '.join(tiers)}")
-    for option in ("seeds", "processes", "nodes", "pass-images"):
+    for option, most in MOST.items():
         value = getattr(args, option.replace("-", "_"))
-        if value is not None and value < 1:
-            raise UserError(f"--{option} {value}: must be at least 1")
-        if value is not None and value > MOST:
-            raise UserError(f"--{option} {value}: must be at most {MOST:,}")
+        if value is not None and not 1 <= value <= most:
+            raise UserError(f"--{option} {value}: must be {'at least 1' if value < 1 else f'at most {most:,}'}")
     presets.parse(args.execution)
     _check_launcher(args, artefacts)
     return args

@@ -4,6 +4,7 @@ A run counts as done when its log says so, with today's config hash and the seed
 Imports nothing outside the standard library.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,12 +55,18 @@ class Job:
         """Seconds, and where they are from: the quickest published log of this config, as others may have shared
         their machine; else a rate assumed."""
         folder = events.log_path(MEASURED / tier, self.config.run.name, self.seed).parent
-        logs = [events.read_log(path) for path in sorted(folder.glob("result_*.txt"))]
-        seconds = [log.run_seconds for log in logs if log.complete and not log.interruptions]
-        if seconds:
-            return min(seconds), "published log"
+        quickest = _quickest(tuple(sorted(folder.glob("result_*.txt"))))
+        if quickest is not None:
+            return quickest, "published log"
         images = self.config.schedule.epochs * self.config.data.train_images
         return images / ASSUMED[tier][1], f"assumed: {ASSUMED[tier][1]:,} images/s"
+
+
+@functools.cache  # the same for every seed
+def _quickest(paths: tuple[Path, ...]) -> float | None:
+    """The fewest seconds of a complete log; None if there is none."""
+    logs = map(events.read_log, paths)
+    return min((log.run_seconds for log in logs if log.complete and not log.interruptions), default=None)
 
 
 def jobs_of(artefacts, tier: str, seeds: int, with_optional: bool) -> list[Job]:

@@ -8,7 +8,6 @@ not hold: every recipe or variant gets three, a factor apart, the third beyond t
 tuned on a third of its epochs. What was tried is written to OUT/rates.csv. Needs neither torch nor NumPy itself.
 """
 
-import argparse
 import functools
 import os
 import subprocess
@@ -30,6 +29,7 @@ from reproduce.recipe.runs import EARLIER_ROWS, QUICK_SWEEP
 from reproduce.recipe.variants import REFERENCE, REGIMES, Variant, at_rate, shortened, with_changes
 from reproduce.results import rates
 from reproduce.results.rates import Rate
+from reproduce.words import Parser
 
 SEED = 0  # of the search; no published run has it
 HELD_OUT = ('data.evaluate_on="held_out"', "data.val_images=10000")
@@ -237,7 +237,7 @@ def expected_images(out: Path) -> int:
 
 @command
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m reproduce.trials.evidence", description=__doc__.splitlines()[0])
+    parser = Parser(prog="python -m reproduce.trials.evidence", description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the embedded data set")
     parser.add_argument("--out", type=Path, default=ROOT / "results/quick", help="results folder (results/quick)")
     parser.add_argument("--jobs", type=int, default=2, choices=range(1, 65), metavar="N", help="runs at a time, one "

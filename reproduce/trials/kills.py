@@ -28,6 +28,7 @@ from reproduce.runner.launch import ROOT, short
 from reproduce.runner.options import check_output
 from reproduce.runner.training import say
 from reproduce.trials.attempts import LAUNCHER, Attempt, Kill, Pace
+from reproduce.words import Parser
 
 CONFIG = ROOT / "paper_configs" / "quick" / "headline_b800_w20.toml"
 TRAIN, VAL = 80, 20  # images of each of ten classes
@@ -42,7 +43,7 @@ STORY = ("epoch_start", "epoch_stop", "eval_accuracy", RESULT)  # what must be t
 
 
 def parse(argv) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m reproduce.bench kills", description=__doc__.split("\n")[0])
+    parser = Parser(prog="python -m reproduce.bench kills", description=__doc__.split("\n")[0])
     add = parser.add_argument
     add("--runs", type=int, default=50, help="default: 50")
     add("--processes", type=int, default=2, help="of each run: 1, 2 or 4 (default: 2)")

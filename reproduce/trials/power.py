@@ -9,7 +9,6 @@ of false alarms. Runs that are there already are not trained again. Writes power
 what was measured and no more: 0 of 5 refused leaves a power of up to 43 %, at 95 %.
 """
 
-import argparse
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from reproduce.judge.comparator import LEVEL, Comparison, Reference, compare
 from reproduce.paths import CONFIGS
 from reproduce.recipe import load as configs
 from reproduce.results import output
+from reproduce.words import Parser
 
 CONFIG = CONFIGS / "quick/regression_b160_w4.toml"
 FIRST_SEED = 101  # none of the stored ones
@@ -128,7 +128,7 @@ def reference_of(config: Path) -> Reference:
 
 @command
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m reproduce.trials.power", description=__doc__.splitlines()[0])
+    parser = Parser(prog="python -m reproduce.trials.power", description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the embedded data set")
     parser.add_argument("--out", type=Path, required=True, help="where the runs and the table go")
     parser.add_argument("--config", type=Path, default=CONFIG, help="a recipe with stored curves (default: regression)")

@@ -9,7 +9,6 @@ the embedded set has no third part to choose on. What was found is published as 
 that are already complete are kept, so an interrupted search continues. Imports neither torch nor NumPy.
 """
 
-import argparse
 import csv
 import math
 import os
@@ -23,6 +22,7 @@ from reproduce.events import log_path, read_log
 from reproduce.paths import ROOT
 from reproduce.recipe import load as configs
 from reproduce.recipe.runs import QUICK_PANEL
+from reproduce.words import Parser
 
 SEED = 0
 PANEL_RATES = {"lars": (2.5, 6.0, 15.0), "sgd": (0.16, 0.4, 1.0)}
@@ -70,7 +70,7 @@ def fourth_rate(top1: dict[float, float]) -> float:
 
 @command
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m reproduce.trials.tune", description=__doc__.splitlines()[0])
+    parser = Parser(prog="python -m reproduce.trials.tune", description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the embedded data set")
     parser.add_argument("--out", type=Path, default=Path("results/tuning"))
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one process each")

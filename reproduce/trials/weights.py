@@ -17,6 +17,7 @@ from reproduce.errors import TrainingError, UserError, command
 from reproduce.recipe import load as configs
 from reproduce.runner.launch import ROOT, Stopped
 from reproduce.trials.hosts import Hosts, failure
+from reproduce.words import Parser
 
 CONFIG = ROOT / "paper_configs" / "quick" / "headline_b800_w20.toml"
 RELATIVE = 1e-5
@@ -24,7 +25,7 @@ MAX_SECONDS = 1800
 
 
 def parse(argv) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m reproduce.bench weights", description=__doc__.split("\n")[0])
+    parser = Parser(prog="python -m reproduce.bench weights", description=__doc__.split("\n")[0])
     add = parser.add_argument
     add("--hosts", type=int, default=4, help="network namespaces (default: 4)")
     add("--processes-per-host", type=int, default=1, help="default: 1")

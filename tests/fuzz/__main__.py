@@ -42,28 +42,27 @@ def main(argv=None) -> int:
     weights = {name: SLOW.get(name, 2) for name in names}
     tasks = [(name, -(-given.inputs * weights[name] // sum(weights.values())), given.seed) for name in names]
     with multiprocessing.get_context("fork").Pool(given.jobs) as pool:
-        found = list(pool.imap(explored, tasks, chunksize=1))
-    return told(found)
+        found = [told(counted) for counted in pool.imap_unordered(explored, tasks)]
+    print(f"\n{campaign.table(sorted(found, key=lambda one: one.surface))}")
+    return 1 if any(counted.found for counted in found) else 0
 
 
 def explored(task: tuple[str, int, int]):
     from tests.fuzz import campaign
 
     name, inputs, seed = task
-    counted = campaign.explore(name, campaign.surfaces()[name], inputs, seed)
-    print(f"{name}: {counted.inputs} inputs, {counted.seconds:.0f} s", file=sys.stderr, flush=True)
-    return counted
+    return campaign.explore(name, campaign.surfaces()[name], inputs, seed)
 
 
-def told(found) -> int:
+def told(counted):
+    """Print what a surface has shown, with the smallest input of each kind, and keep that."""
     from tests.fuzz import campaign
 
-    for counted in found:
-        for key, (scene, finding) in counted.found.items():
-            print(f"\n{counted.surface}, {counted.times[key]} times: {campaign.reproducer(scene, finding)}")
-            print(f"  again: python -m tests.fuzz --again {campaign.save(scene, finding, FOLDER)}")
-    print(f"\n{campaign.table(found)}")
-    return 1 if any(counted.found for counted in found) else 0
+    print(f"{counted.surface}: {counted.inputs} inputs, {counted.seconds:.0f} s", file=sys.stderr, flush=True)
+    for key, (scene, finding) in counted.found.items():
+        print(f"\n{counted.surface}, {counted.times[key]} times: {campaign.reproducer(scene, finding)}")
+        print(f"  again: python -m tests.fuzz --again {campaign.save(scene, finding, FOLDER)}", flush=True)
+    return counted
 
 
 def again(path: Path) -> int:

@@ -40,7 +40,8 @@ class Counted:
 
 
 def explore(
-    surface: str, scenes: strategies.SearchStrategy[Scene], inputs: int, seed: int, shrinking: float = SHRINKING_SECONDS,
+    surface: str, scenes: strategies.SearchStrategy[Scene], inputs: int, seed: int,
+    shrinking: float = SHRINKING_SECONDS,
     run: Run = child.run,
 ) -> Counted:  # fmt: skip
     """Run so many scenes of a surface, the same ones for the same seed. A finding is shrunk, and the search goes on."""
@@ -149,7 +150,8 @@ def _faults(one: Counted) -> list[str]:
 
 def reproducer(scene: Scene, finding: Finding) -> str:
     """A finding with the smallest scene that shows it, for a reader."""
-    lines = [f"{finding.kind}: {finding.mark}", f"  command: python -m {scene.module} {' '.join(map(repr, scene.words))}"]
+    lines = [f"{finding.kind}: {finding.mark}",
+             f"  command: python -m {scene.module} {' '.join(map(repr, scene.words))}"]
     lines += [f"  variable: {name}={value!r}" for name, value in scene.environ]
     lines += [f"  file limit: {scene.file_limit} bytes"] if scene.file_limit else []
     for one in scene.entries:

@@ -28,7 +28,7 @@ class Entry:
     mode: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Scene:
     """`fault` names what is wrong with the input, for the counts; the rest is what a run of it may and may not do."""
 
@@ -44,10 +44,17 @@ class Scene:
     keeps: tuple[str, ...] = ()  # of these, what must stay as it was if the command fails
     codes: tuple[int, ...] = (2,)  # exit codes of a refusal
     chatty: bool = False  # says more than one line when it refuses, such as a line for each log
-    patches: tuple[tuple[str, str, str], ...] = ()  # (module, name, path): constants that name this checkout's own files
+    patches: tuple[tuple[str, str, str],
+                   ...] = ()  # (module, name, path): constants that name this checkout's own files
     file_limit: int = 0  # bytes a file may have, which is what a full disk looks like; 0: no limit
     memory: int = 1 << 30  # bytes more than before
     encoding: str = "utf-8"  # of the terminal
+
+    def __repr__(self) -> str:
+        return f"{self.surface}: {self.fault}"  # hypothesis asks for it, and files are long
+
+    def _repr_pretty_(self, printer, _) -> None:
+        printer.text(repr(self))
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), default=_plain, indent=1)

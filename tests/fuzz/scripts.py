@@ -1,4 +1,4 @@
-"""``run_all`` with a scheduler that takes every job, and bash, which then runs the scripts with no program but ``touch``.
+"""``run_all`` with a scheduler that takes every job; bash then runs the scripts, with no program but ``touch``.
 
 So whatever a script expands or begins to call is expanded and called; a planted ``touch`` in it leaves its file.
 """

@@ -63,7 +63,8 @@ def trained() -> tuple[Entry, ...]:
     from tests.fuzz import child
     from tests.fuzz.scene import lay_out
 
-    scene = Scene("stock", "", TRAIN, ("small.toml", "--data", "images", "--out", "out", *ON_CPU), (recipe(), *images()))
+    scene = Scene("stock", "", TRAIN, ("small.toml", "--data", "images", "--out", "out", *ON_CPU), (recipe(),
+        *images()))
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
         lay_out(scene, here)
@@ -72,7 +73,8 @@ def trained() -> tuple[Entry, ...]:
         code, _, _, said = child.call(scene, here, child.SECONDS)
         if code:
             raise RuntimeError(f"the stock's run failed: {said[1].decode()}")
-        files = [path for path in sorted((here / "out").rglob("*")) if path.is_file() and path.suffix in (".txt", ".ckpt")]
+        files = [path for path in sorted((here / "out").rglob("*")) if path.is_file() and path.suffix in (".txt",
+            ".ckpt")]
         return tuple(Entry(path.relative_to(here).as_posix(), content=path.read_bytes()) for path in files)
 
 

@@ -6,7 +6,6 @@ file). Everything is written beside the target and renamed at the end, so a cut-
 looks whole. Xiao, Rasul, Vollgraf, "Fashion-MNIST", arXiv:1708.07747; MIT licence.
 """
 
-import argparse
 import gzip
 import hashlib
 import io
@@ -23,6 +22,7 @@ from PIL import Image
 from reproduce import errors
 from reproduce.engine.data import folders
 from reproduce.errors import DataError
+from reproduce.words import Parser
 
 PACKAGE = "dataset-fashion-mnist"  # Debian and Ubuntu
 INSTALLED = Path("/usr/share/datasets/fashion-mnist")
@@ -167,7 +167,7 @@ def _torchvision(scratch: Path) -> dict[str, bytes]:
 
 @errors.command
 def main(argv=None):
-    parser = argparse.ArgumentParser(description="Lay out Fashion-MNIST as image folders.")
+    parser = Parser(description="Lay out Fashion-MNIST as image folders.")
     parser.add_argument("--out", type=Path, required=True, help="the data set's folder, such as data/fashion_mnist")
     parser.add_argument("--source", type=Path, help="a folder that holds the four .gz files")
     args = parser.parse_args(argv)

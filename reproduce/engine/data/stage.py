@@ -7,7 +7,6 @@ parallel file system serves one large file to hundreds of nodes far faster than 
 goes on after an interruption, and returns at once when all is there.
 """
 
-import argparse
 import errno
 import os
 import shutil
@@ -23,6 +22,7 @@ from reproduce.engine.data.pieces import Folder, Piece, Tar, file_piece
 from reproduce.engine.data.staged import PARTS, drop_caches, locked, note_page_cache, own, staged, write
 from reproduce.engine.progress import Progress
 from reproduce.errors import DataError, command
+from reproduce.words import Parser
 
 PARTIAL = ".staging"  # below the target
 MARGIN = 1.02  # of the free space: files fill whole blocks
@@ -186,7 +186,7 @@ class _Shown:
 
 @command
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m reproduce.engine.data.stage", description=__doc__.splitlines()[0])
+    parser = Parser(prog="python -m reproduce.engine.data.stage", description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--from", dest="source", type=Path, required=True, metavar="SOURCE", help="holds train.tar or train/, and val "
         "likewise")  # fmt: skip

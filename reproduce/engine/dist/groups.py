@@ -11,6 +11,7 @@ from pathlib import Path
 from reproduce.paths import CONFIGS
 from reproduce.errors import command
 from reproduce.recipe.grouping import Group, Tensor, divide
+from reproduce.words import Parser
 
 
 def tensors_of(model) -> list[Tensor]:
@@ -40,7 +41,7 @@ def table(tensors: Sequence[Tensor], groups: Sequence[Group]) -> str:
 @command
 def main(argv=None) -> None:
     """Print the static groups of a network."""
-    parser = argparse.ArgumentParser(prog="python -m reproduce.engine.dist.groups", description=main.__doc__)
+    parser = Parser(prog="python -m reproduce.engine.dist.groups", description=main.__doc__)
     parser.add_argument("--model", choices=("resnet50", "resnet8"), default="resnet50")
     parser.add_argument("--rule", default="cubic:3", help="cubic:F, size:NMB, layer or single")
     args = parser.parse_args(argv)

@@ -23,6 +23,7 @@ from reproduce.engine.preflight.table import table, write_report
 from reproduce.errors import EXIT_USER_ERROR, ConfigError, NetworkError, UserError, command
 from reproduce.recipe import load as configs
 from reproduce.recipe.load import Config
+from reproduce.words import Parser
 
 ANSWER = 2  # times --timeout: how much later than rank 0's a rank's facts may come; one of them may have hung
 PATIENCE = 6  # times --timeout: how long the others wait for rank 0, which waits for each of them
@@ -31,7 +32,7 @@ BYE_SECONDS = 10.0  # that rank 0, which keeps the store, waits for the others t
 
 def parse(argv) -> argparse.Namespace:
     rules = Rules()
-    parser = argparse.ArgumentParser(prog="python -m reproduce.engine.preflight", description=__doc__.splitlines()[0])
+    parser = Parser(prog="python -m reproduce.engine.preflight", description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("config", type=Path, nargs="?", help="a file in paper_configs/: its data, and that all ranks have the same")
     add("--data", type=Path, help="folder with train/ and val/, compared with the config")

@@ -31,7 +31,8 @@ def documents(draw) -> Scene:
     kind = draw(sampled(["file", "file", "file", "fifo", "link", "folder"]))
     content = draw(damaged_lines(path.read_text())) if kind == "file" else b""
     one = Entry(name, kind, content=content, target=draw(sampled(["/dev/zero", name, "gone"])))
-    return asked("document", {name: one}, draw(sampled(["--check", "--write"])), names=("README", "REPRODUCE", "SHA256SUMS"))
+    return asked("document", {name: one}, draw(sampled(["--check", "--write"])), names=("README", "REPRODUCE",
+                                                                                        "SHA256SUMS"))
 
 
 @st.composite

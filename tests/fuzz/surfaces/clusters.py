@@ -6,16 +6,20 @@ from hypothesis import strategies as st
 
 from reproduce.paths import CLUSTERS
 from tests.fuzz.scene import Entry, Scene
-from tests.fuzz.values import COMMAND, TOML, argument, damaged, paths, sampled
 from tests.fuzz.stock import ODD
+from tests.fuzz.values import COMMAND, TOML, argument, damaged, paths, sampled
 
 ASK = "reproduce.cluster.__main__"
 RUN = "reproduce.run_all"
 FILE = "own.toml"
-LAUNCH = ("scheduler", "ranks_per_node", "gpus_per_node", "gpu", "options", "report_options", "account", "ranks", "hostfile",
-          "scratch", "numa", "hca", "modules", "environment", "node_gbit", "network_gbit", "max_hours", "nonsense")  # fmt: skip
-PLANTED = (f'"$({COMMAND})"', f'["--x=$({COMMAND})"]', f'{{ data = "$({COMMAND})" }}', f'{{ root = "`{COMMAND}`" }}', '{ PATH = "x" }',
-           f'{{ LD_PRELOAD = "\'; {COMMAND}; \'" }}', '["--nodes={{nodes}}"]', '["}{"]', '["{nodes"]', '["{time:1000000000}"]',
+LAUNCH = ("scheduler", "ranks_per_node", "gpus_per_node", "gpu", "options", "report_options", "account", "ranks",
+          "hostfile",
+          "scratch", "numa", "hca", "modules", "environment", "node_gbit", "network_gbit", "max_hours",
+          "nonsense")  # fmt: skip
+PLANTED = (f'"$({COMMAND})"', f'["--x=$({COMMAND})"]', f'{{ data = "$({COMMAND})" }}', f'{{ root = "`{COMMAND}`" }}',
+           '{ PATH = "x" }',
+           f'{{ LD_PRELOAD = "\'; {COMMAND}; \'" }}', '["--nodes={{nodes}}"]', '["}{"]', '["{nodes"]',
+           '["{time:1000000000}"]',
            '["{nodes!r}"]', '{ ended = "1" }', '{ out = "/x" }', '"{account}"')  # fmt: skip
 
 
@@ -32,20 +36,23 @@ def scenes() -> st.SearchStrategy[Scene]:
 
 def asked(fault: str, content: bytes, *words: str, **more) -> Scene:
     return Scene("clusters", fault, ASK, ("--cluster", FILE, "--gpus", "8", *words),
-                 (Entry(FILE, content=content), Entry("fifo", "fifo")), names=("own", "abci", "fifo", "_assumed"), **more)  # fmt: skip
+                 (Entry(FILE, content=content), Entry("fifo", "fifo")), names=("own", "abci", "fifo", "_assumed"),
+                 **more)  # fmt: skip
 
 
 def planned(fault: str, content: bytes, launcher: str, **more) -> Scene:
     """Everything up to the job scripts, which are printed."""
     words = ("--launcher", launcher, "--cluster", FILE, "--out", "out", "--data", "data", "--only", "table1")
-    return Scene("clusters", fault, "tests.fuzz.scripts", words, (Entry(FILE, content=content), Entry("data", "folder")), writes=("out",), **more)
+    return Scene("clusters", fault, "tests.fuzz.scripts", words, (Entry(FILE, content=content), Entry("data",
+        "folder")), writes=("out",), **more)
 
 
 @st.composite
 def constants(draw) -> Scene:
     """A constant, or a field of one, replaced."""
     lines = list(parts())
-    at = draw(sampled([number for number, line in enumerate(lines) if " = " in line and number < lines.index("[launch]")]))
+    at = draw(sampled([number for number,
+                       line in enumerate(lines) if " = " in line and number < lines.index("[launch]")]))
     key, _, value = lines[at].partition(" = ")
     new = draw(sampled(TOML))
     how = draw(st.integers(0, 5))
@@ -73,8 +80,10 @@ def launches(draw) -> Scene:
 
 @st.composite
 def broken_files(draw) -> Scene:
-    head = draw(sampled(["", 'extends = 3\n', 'extends = "own.toml"\n', 'extends = "fifo"\n', "launch = 3\n", "gpu = 3\n",
-                         "cluster = 3\n", "measured = 3\n", "measured = { images_per_second = nan }\n", "range = 3\n"]))  # fmt: skip
+    head = draw(sampled(["", 'extends = 3\n', 'extends = "own.toml"\n', 'extends = "fifo"\n', "launch = 3\n",
+                         "gpu = 3\n",
+                         "cluster = 3\n", "measured = 3\n", "measured = { images_per_second = nan }\n",
+                         "range = 3\n"]))  # fmt: skip
     text = "\n".join(parts()).encode()
     if head:
         return asked("section", head.encode() + b"\n".join(text.split(b"\n")[draw(st.integers(0, 1)) :]))

@@ -6,8 +6,10 @@ from tests.fuzz import stock
 from tests.fuzz.scene import Entry, Scene
 from tests.fuzz.values import argument, paths, sampled
 
-NAMES = ("x.JPEG", "n03", "n01/deep/x.JPEG", "loose.jpg", "é.png", "e\u0301.png", "caf\udce9.jpeg", "new\nline.jpg", "\x1b[2J.jpg", "._x.JPEG",
-         ".hidden.jpg", "a" * 250 + ".jpg", "x.tar", "x.JPEG.tar.gz", "$(touch canary).jpg", "n01/x.txt", "@eaDir/x.jpg", "n02", "n01/x.jpeg",
+NAMES = ("x.JPEG", "n03", "n01/deep/x.JPEG", "loose.jpg", "é.png", "e\u0301.png", "caf\udce9.jpeg", "new\nline.jpg",
+         "\x1b[2J.jpg", "._x.JPEG",
+         ".hidden.jpg", "a" * 250 + ".jpg", "x.tar", "x.JPEG.tar.gz", "$(touch canary).jpg", "n01/x.txt",
+         "@eaDir/x.jpg", "n02", "n01/x.jpeg",
          "n01/\u202egpj.exe.jpg", "thumbs.db", "n01 ", "N01/x.jpg")  # fmt: skip
 
 
@@ -18,7 +20,8 @@ def scenes() -> st.SearchStrategy[Scene]:
 def trained(fault: str, entries: tuple[Entry, ...], *words: str, **more) -> Scene:
     changes = more.pop("recipe", {})
     given = ("small.toml", "--data", "images", "--out", "out", *stock.ON_CPU, *words)
-    return Scene("data", fault, stock.TRAIN, given, (stock.recipe(changes), *entries), writes=("out",), chatty=True, **more)
+    return Scene("data", fault, stock.TRAIN, given, (stock.recipe(changes), *entries), writes=("out",), chatty=True,
+                 **more)
 
 
 @st.composite
@@ -48,7 +51,8 @@ def folders(draw) -> Scene:
             found[path] = Entry(path, content=found[path].content, mode=0)
             faults.add("mode")
     skip = draw(st.booleans())
-    return trained("+".join(sorted(faults)), tuple(found.values()), recipe={"data.corrupt_images": "skip" if skip else "error"})
+    return trained("+".join(sorted(faults)), tuple(found.values()),
+                   recipe={"data.corrupt_images": "skip" if skip else "error"})
 
 
 @st.composite
@@ -57,18 +61,23 @@ def mappings(draw) -> Scene:
     images = [one for one in stock.images() if "/train/" in one.path]
     flat = [Entry(f"images/val/v{number}.JPEG", content=one.content) for number, one in enumerate(images[:4])]
     text = "\n".join(f"v{number}.JPEG,n0{1 + number % 2}" for number in range(4))
-    content = draw(sampled([text, "ImageId,PredictionString\n" + text.replace(",", " "), text.replace(",", " "), "x," + "a" * 300000, text + "\nv0.JPEG,n02",
-                            "\ufeff" + text, text.replace("v0", "val/v0"), "\x00", '"' * 999, "v0.JPEG,²\n", "", text.replace("n01", "n09"),
+    content = draw(sampled([text, "ImageId,PredictionString\n" + text.replace(",", " "), text.replace(",", " "),
+                            "x," + "a" * 300000, text + "\nv0.JPEG,n02",
+                            "\ufeff" + text, text.replace("v0", "val/v0"), "\x00", '"' * 999, "v0.JPEG,²\n", "",
+                            text.replace("n01", "n09"),
                             text.replace("\n", "\r"), "\x1b[2J,n01\n" * 4])).encode()  # fmt: skip
-    name = draw(sampled(["val_annotations.txt", "LOC_val_solution.csv", "val.txt", "val_map.txt", "ILSVRC2012_validation_ground_truth.txt"]))
-    entry = Entry(f"images/{draw(sampled(['', 'val/']))}{name}", draw(sampled(["file", "file", "file", "fifo", "folder"])), content=content)
+    name = draw(sampled(["val_annotations.txt", "LOC_val_solution.csv", "val.txt", "val_map.txt",
+                         "ILSVRC2012_validation_ground_truth.txt"]))
+    entry = Entry(f"images/{draw(sampled(['', 'val/']))}{name}", draw(sampled(["file", "file", "file", "fifo",
+                                                                               "folder"])), content=content)
     return trained("mapping", (*images, *flat, entry))
 
 
 @st.composite
 def inside(draw) -> Scene:
     """Results that would go into the data, or over it."""
-    out = draw(sampled(["images", "images/train", "images/train/n01", "images/val/new", "small.toml", "images/train/n01/x"]))
+    out = draw(sampled(["images", "images/train", "images/train/n01", "images/val/new", "small.toml",
+                        "images/train/n01/x"]))
     scene = trained("--out inside", stock.images())
     words = tuple(out if word == "out" else word for word in scene.words)
     return Scene(**{**vars(scene), "words": words, "writes": (), "must": "refuse"})

@@ -52,7 +52,8 @@ def trained(draw, fault: str, content: bytes) -> Scene:
     skip, place = draw(sampled(["skip", "error"])), draw(sampled(stock.images())).path
     entries = [Entry(place, content=content) if one.path == place else one for one in stock.images()]
     given = ("small.toml", "--data", "images", "--out", "out", *stock.ON_CPU)
-    return Scene("images", f"{fault}, {skip}", stock.TRAIN, given, (stock.recipe({"data.corrupt_images": skip}), *entries),
+    return Scene("images", f"{fault}, {skip}", stock.TRAIN, given, (stock.recipe({"data.corrupt_images": skip}),
+                                                                    *entries),
                  writes=("out",), chatty=True, names=(place.rsplit("/", 1)[1],))  # fmt: skip
 
 

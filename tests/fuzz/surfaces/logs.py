@@ -14,8 +14,10 @@ from tests.fuzz.values import JSON, argument, damaged, damaged_lines, paths, sam
 from tests.helpers import LOGS
 
 LOG, ATLAS = "reproduce.report.log", "reproduce.report.atlas"
-KEYS = ("eval_accuracy", "run_start", "run_stop", "global_batch_size", "opt_name", "submission_org", "submission_platform",
-        "submission_benchmark", "submission_division", "epoch_num", "train_samples", "opt_base_learning_rate", "eval_stop", "seed",
+KEYS = ("eval_accuracy", "run_start", "run_stop", "global_batch_size", "opt_name", "submission_org",
+        "submission_platform",
+        "submission_benchmark", "submission_division", "epoch_num", "train_samples", "opt_base_learning_rate",
+        "eval_stop", "seed",
         "epoch_stop", "submission_poc_name", "d_batch_norm_span", "target", "eval_size")  # fmt: skip
 
 
@@ -32,8 +34,11 @@ def scenes() -> st.SearchStrategy[Scene]:
 def asked(draw, fault: str, content: bytes, **more) -> Scene:
     """The same file for one of the commands."""
     module, given = draw(sampled([(LOG, ("x.txt",)), (LOG, ("x.txt", "--json")), (ATLAS, ("--near", "x.txt")),
-                                  (ATLAS, ("--near", "x.txt", "--csv")), (LOG, ("x.txt", "x.txt", "--draw", "drawn.png"))]))  # fmt: skip
-    return Scene("logs", fault, module, given, (Entry("x.txt", content=content),), names=("x.txt", "no public run fits"), writes=("drawn.png",),
+                                  (ATLAS, ("--near", "x.txt", "--csv")), (LOG, ("x.txt", "x.txt", "--draw",
+                                                                                "drawn.png"))]))  # fmt: skip
+    return Scene("logs", fault, module, given, (Entry("x.txt", content=content),), names=("x.txt",
+                                                                                          "no public run fits"),
+                                                                                          writes=("drawn.png",),
                  chatty=True, encoding=draw(sampled(["utf-8", "utf-8", "ascii"])), **more)  # fmt: skip
 
 
@@ -61,7 +66,8 @@ def added(draw) -> Scene:
         key, value = draw(sampled(KEYS)), draw(sampled(JSON) | words.map(json.dumps))
         time = draw(sampled(["1560722675379", "0", "-1", "1e30", "NaN", "1" * 400, '"x"', "null"]))
         line = draw(sampled([
-            f':::MLLOG {{"namespace": "", "time_ms": {time}, "event_type": "POINT_IN_TIME", "key": "{key}", "value": {value}, "metadata": {{"epoch_num": {value}}}}}',
+            f':::MLLOG {{"namespace": "", "time_ms": {time}, "event_type": "POINT_IN_TIME", "key": "{key}", '
+            f'"value": {value}, "metadata": {{"epoch_num": {value}}}}}',
             f':::MLL {time} {key}: {{"value": {value}, "metadata": {{"epoch_num": {value}}}}}',
             f":::MLPv0.5.0 resnet {time} (x.py:1) {key}: {value}", ":::MLLOG " + value, ":::MLL " + "{" * 2000,
             ":::MLLOG {" * 3000,

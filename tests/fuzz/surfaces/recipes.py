@@ -10,8 +10,10 @@ SHOW = "reproduce.config"
 # a run of these takes as long as it says, or as much memory: read them, but train none
 SIZES = ("data.train_images", "data.val_images", "data.image_size", "data.eval_resize", "data.classes", "batch.workers",
          "batch.local_batch", "schedule.epochs", "batch.recalibration_updates", "data.unaugmented_epochs")  # fmt: skip
-HEADS = ('extends = "small.toml"', 'extends = "gone.toml"', "extends = 3", 'extends = ["a", 3]', 'extends = ""', "extends = []",
-         'extends = "."', 'extends = "\\u0000"', 'extends = "/dev/zero"', 'extends = "fifo"', 'extends = "' + "a" * 300 + '"',
+HEADS = ('extends = "small.toml"', 'extends = "gone.toml"', "extends = 3", 'extends = ["a", 3]', 'extends = ""',
+         "extends = []",
+         'extends = "."', 'extends = "\\u0000"', 'extends = "/dev/zero"', 'extends = "fifo"',
+         'extends = "' + "a" * 300 + '"',
          'extends = "base.toml"', "x = 1", "[[run]]", "run = 3", "[data]\n[data]", '[nowhere]\nx = 1')  # fmt: skip
 
 
@@ -20,7 +22,8 @@ def scenes() -> st.SearchStrategy[Scene]:
 
 
 def shown(fault: str, content: bytes, **more) -> Scene:
-    return Scene("recipes", fault, SHOW, ("small.toml",), (Entry("small.toml", content=content), *more.pop("entries", ())), **more)
+    return Scene("recipes", fault, SHOW, ("small.toml",), (Entry("small.toml", content=content), *more.pop("entries",
+        ())), **more)
 
 
 def trained(fault: str, content: bytes, *words: str, **more) -> Scene:
@@ -35,7 +38,8 @@ def changed_values(draw) -> Scene:
     found, changed = stock.sections(stock.SYNTHETIC), []
     optional = ["optimizer.nesterov", "schedule.decay_milestones", "schedule.decay_ratios", "schedule.decay_factor",
                 "batch.bn_workers", "precision.loss_scale", "communication.groups", "communication.wire",
-                "optimizer.trust_coefficient", "optimizer.epsilon", "optimizer.momentum_end", "schedule.warmup_start_lr",
+                "optimizer.trust_coefficient", "optimizer.epsilon", "optimizer.momentum_end",
+                "schedule.warmup_start_lr",
                 "communication.overlap", "model.zero_gamma", "optimizer.rmsprop_lr"]  # fmt: skip
     for _ in range(draw(st.integers(1, 3))):
         name = draw(sampled([*stock.RECIPE, *optional]))
@@ -80,7 +84,8 @@ def broken_files(draw) -> Scene:
 
 @st.composite
 def overrides(draw) -> Scene:
-    name = draw(sampled([*(name for name in stock.RECIPE if name not in SIZES), "", ".", "data", "data.", ".x", "run.name",
+    name = draw(sampled([*(name for name in stock.RECIPE if name not in SIZES), "", ".", "data", "data.", ".x",
+                         "run.name",
                          "data.dataset.x", "DATA.dataset", "\x1b[2J.x"]))  # fmt: skip
     between = draw(sampled(["=", "", " = ", "==", "=\n"]))
     text = argument(f"{name}{between}{draw(sampled(TOML) | words)}")

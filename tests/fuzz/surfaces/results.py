@@ -1,4 +1,4 @@
-"""Logs of ours and files beside them in a results folder, damaged: check, ``--list``, table, curve, groups, figures, page."""
+"""Logs of ours and files beside them in a results folder, damaged: check, ``--list``, table, figures, page."""
 
 import json
 
@@ -20,9 +20,15 @@ SLOW = {
     "curve": ("reproduce.curve", ("--draw", "--results", "results", "--out", "out"), ("out",)),
     "groups": ("reproduce.groups", ("--draw", "--results", "results", "--out", "out"), ("out",)),
     "page": ("reproduce.report.page", ("--results", "results", "--out", "out"), ("out",)),
-    "publish": ("reproduce.report.publish", ("--tier", "quick", "--results", "results", "--dry-run"), ("figures/.publish-",)),
+    "publish": ("reproduce.report.publish", ("--tier", "quick", "--results", "results", "--dry-run"), ()),
     "log": ("reproduce.report.log", (f"results/{NAME}", "--draw", "out/drawn.png"), ("out",)),
 }
+RUN = "logs/headline_b800_w20"
+PLACES = (
+    NAME, "logs", RUN, f"{RUN}/result_\udce9.txt", f"{RUN}/result_².txt", f"{RUN}/result_1\n2.txt", "checkpoints",
+    f"{RUN}/result_\x1b[2J.txt", "checkpoints/headline_b800_w20/seed_1/update_x.ckpt", "logs/x/result_1.txt",
+    "checkpoints/headline_b800_w20/seed_1/update_².ckpt", "jobs/submitted.json",
+)  # fmt: skip
 DRAWN = {"curve.json": "page", "groups.json": "page", "figure3.json": "page", "table1.json": "page",
          "bench/comm.json": "groups", "bench/pingpong.json": "groups"}  # fmt: skip
 
@@ -74,14 +80,11 @@ def lines(draw) -> Scene:
 @st.composite
 def places(draw) -> Scene:
     """Something that is no log where one is looked for."""
-    path = draw(sampled([NAME, "logs", "logs/headline_b800_w20", "logs/headline_b800_w20/result_\udce9.txt",
-                         "logs/headline_b800_w20/result_².txt", "logs/headline_b800_w20/result_1\n2.txt", "checkpoints",
-                         "logs/headline_b800_w20/result_\x1b[2J.txt", "checkpoints/headline_b800_w20/seed_1/update_x.ckpt",
-                         "checkpoints/headline_b800_w20/seed_1/update_².ckpt", "logs/x/result_1.txt", "jobs/submitted.json"]))  # fmt: skip
-    entry = draw(sampled([Entry(path, "fifo"), Entry(path, "folder"), Entry(path, "link", target="loop"), Entry(path, content=b""),
-                          Entry(path, "link", target="/dev/zero"), Entry(path, "zeros", size=30 << 30), Entry(path, content=b"\xff" * 99),
-                          Entry(path, "link", target=path.rsplit("/", 1)[-1]), Entry(path, mode=0), Entry(path, "folder", mode=0),
-                          Entry(path, content=SOURCE.read_bytes())]))  # fmt: skip
+    path = draw(sampled(PLACES))
+    kinds = [Entry(path, "fifo"), Entry(path, "folder"), Entry(path, "zeros", size=30 << 30), Entry(path, mode=0)]
+    kinds += [Entry(path, content=content) for content in (b"", b"\xff" * 99, SOURCE.read_bytes())]
+    kinds += [Entry(path, "link", target=target) for target in ("loop", "/dev/zero", path.rsplit("/", 1)[-1])]
+    entry = draw(sampled([*kinds, Entry(path, "folder", mode=0)]))
     return asked(draw(commands), "place", entry, Entry("results", "folder"))
 
 

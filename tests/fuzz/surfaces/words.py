@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hypothesis import strategies as st
 
 from tests.fuzz import stock
-from tests.fuzz.scene import HERE, Entry, Scene
+from tests.fuzz.scene import HERE, Scene
 from tests.fuzz.values import NUMBERS, argument, numbers, paths, sampled
 from tests.fuzz.values import words as texts
 
@@ -38,21 +38,26 @@ COMMANDS = (
     Command("reproduce.run_all", ("--only", "table1"), ("--dry-run",), weight=6),
     Command("reproduce.table1", end=("--draw",)), Command("reproduce.figure1", end=("--draw",), weight=1),
     Command("reproduce.figure3", end=("--draw",), weight=1), Command("reproduce.groups", end=("--draw",), weight=1),
-    Command("reproduce.curve", end=("--draw", "--results", "gone")), Command("reproduce.figure2", end=("--draw", "--results", "gone")),
+    Command("reproduce.curve", end=("--draw", "--results", "gone")), Command("reproduce.figure2", end=("--draw",
+        "--results", "gone")),
     Command("reproduce.config"), Command("reproduce.report.log", ("x.txt",)), Command("reproduce.report.atlas"),
     Command("reproduce.report.check", ("gone",)), Command("reproduce.report.page", end=("--results", "gone")),
     Command("reproduce.report.publish", end=("--results", "gone", "--dry-run")),
     Command("reproduce.cluster.__main__", weight=4), Command("reproduce.cluster.__main__", ("sensitivity",)),
-    Command("reproduce.cluster.__main__", ("local",)), Command("reproduce.cluster.__main__", ("calibrate", "--measured", "100"), weight=3),
+    Command("reproduce.cluster.__main__", ("local",)), Command("reproduce.cluster.__main__", ("calibrate",
+        "--measured", "100"), weight=3),
     Command(BENCH, ("comm",), NOWHERE), Command(BENCH, ("data",), NOWHERE),
     Command(BENCH, ("lars",), NOWHERE), Command(BENCH, ("pingpong",), NOWHERE), Command(BENCH, ("profile",), NOWHERE),
     Command(BENCH, ("startup",), NOWHERE), Command(BENCH, ("step",), NOWHERE), Command(BENCH, ("kills",), NOWHERE),
-    Command(BENCH, ("power",), ("--data", "gone", "--out", "plain.txt/below")), Command(BENCH, ("tune",), ("--data", "gone", *NOWHERE)),
+    Command(BENCH, ("power",), ("--data", "gone", "--out", "plain.txt/below")), Command(BENCH, ("tune",), ("--data",
+        "gone", *NOWHERE)),
     Command(stock.TRAIN, ("small.toml", "--data", "gone"), ("--device", "cpu"), weight=6),
-    Command("reproduce.engine.evaluate", ("small.toml", "--data", "gone", "--checkpoint", "gone"), ("--device", "cpu"), weight=3),
+    Command("reproduce.engine.evaluate", ("small.toml", "--data", "gone", "--checkpoint", "gone"), ("--device",
+        "cpu"), weight=3),
     Command("reproduce.engine.data.stage", ("--from", "gone", "--to", "to"), weight=3),
     Command("reproduce.engine.data.embedded", ("--out", "data"), ("--source", "gone")),
-    Command("reproduce.engine.dist.groups", weight=1), Command("reproduce.engine.preflight.__main__", end=("--timeout", "5")),
+    Command("reproduce.engine.dist.groups", weight=1), Command("reproduce.engine.preflight.__main__",
+                                                               end=("--timeout", "5")),
 )  # fmt: skip
 ENTRIES = (stock.recipe(), *stock.ODD)
 
@@ -85,6 +90,11 @@ def scenes() -> st.SearchStrategy[Scene]:
     return sampled(every).flatmap(called) | sampled(every).flatmap(called) | started() | shell()
 
 
+def ending(fault: str, module: str, words: tuple[str, ...], *environ: tuple[str, str]) -> Scene:
+    """A command that may write wherever it is told to."""
+    return Scene("words", fault, module, words, ENTRIES, environ, writes=("",), codes=(1, 2, 3), chatty=True)
+
+
 @st.composite
 def called(draw, command: Command) -> Scene:
     """One to three options, each with a value; sometimes another word."""
@@ -96,7 +106,7 @@ def called(draw, command: Command) -> Scene:
     if not found or draw(st.integers(0, 5)) == 0:
         given += [argument(draw(texts | paths))]
     words = (*command.begin, *given, *command.end)
-    return Scene("words", command.label, command.module, words, ENTRIES, writes=("",), codes=(1, 2, 3), chatty=True)
+    return ending(command.label, command.module, words)
 
 
 @st.composite
@@ -105,7 +115,7 @@ def valued(draw, action: argparse.Action) -> list[str]:
     if action.nargs == 0:
         return [name]
     kind = getattr(action.type, "__name__", "")
-    values = {"int": numbers, "float": numbers, "Path": paths, "path": paths, "place": paths}.get(kind, texts | paths | numbers)
+    values = {"int": numbers, "float": numbers, "Path": paths}.get(kind, texts | paths | numbers)
     if action.choices is not None:
         values = sampled([str(one) for one in action.choices][:20]) | values
     value = argument(draw(values))
@@ -118,7 +128,7 @@ def started(draw) -> Scene:
     many = draw(numbers.filter(lambda text: text not in NUMBERS) | sampled(["0", "-1", "1", "2", "9" * 40]))
     module = draw(sampled([(), ("-m",), ("-m", "gone"), ("-m", ""), ("-m", "reproduce.config"), ("-m", "-c")]))
     words = (many, *module, *(argument(draw(texts | paths)) for _ in range(draw(st.integers(0, 2)))))
-    return Scene("words", "engine.spawn", "reproduce.engine.spawn", tuple(map(argument, words)), ENTRIES, writes=("",), codes=(1, 2), chatty=True)
+    return ending("engine.spawn", "reproduce.engine.spawn", tuple(map(argument, words)))
 
 
 @st.composite
@@ -127,4 +137,4 @@ def shell(draw) -> Scene:
     value = argument(draw(paths | texts))
     words = (draw(sampled(["--list", "--help", "--nonsense", "--out", "--tier", "--seeds"])), value)
     cdpath = draw(sampled(["UNSET", ".", f".:{HERE}", "/"]))
-    return Scene("words", "run_all.sh", "tests.fuzz.shell", words, ENTRIES, (("CDPATH", cdpath),), writes=("",), chatty=True)
+    return ending("run_all.sh", "tests.fuzz.shell", words, ("CDPATH", cdpath))
