@@ -98,6 +98,11 @@ def test_sgds_share_grows_like_an_exponential_linear_unit(team):
         {0: math.exp(-4) / 2, 5: math.exp(-2) / 2, 10: 0.5, 11.25: 0.75, 12.5: 1.0, 13: 1.0, 90: 1.0}
     )
     assert Schedule.of(team).sgd_share(0) == 1.0
+    fine = schedule_with(team, rmsprop_center=400_000, rmsprop_period=200_000)
+    before, at, after = (fine.sgd_share(400_000 + step) for step in (-1, 0, 1))
+    assert (at - before) == pytest.approx(after - at, rel=1e-4) and after - at == pytest.approx(1 / 200_000)
+    shares = [fine.sgd_share(i) for i in range(0, 600_000, 500)]
+    assert shares == sorted(shares) and shares[-1] == 1.0, "it never exceeds SGD alone"
 
 
 def test_step_decay_may_name_each_rate(team):
