@@ -21,7 +21,8 @@ def submission(config: Config, data: Path) -> Iterator[Event]:
     yield point("submission_status", "research")
     sources = {key: [source.kind, source.ref] for key, source in config.sources.items()}
     about: dict[str, object] = {"name": config.run.name, "title": config.run.title, "tier": config.run.tier}
-    about |= {"scales_down": config.run.scales_down, "hash": config.hash, "recipe": config.recipe(), "sources": sources}
+    about |= {"purpose": config.run.purpose, "scales_down": config.run.scales_down}
+    about |= {"hash": config.hash, "recipe": config.recipe(), "sources": sources}
     yield point(CONFIG, about)
 
 

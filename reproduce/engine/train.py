@@ -184,6 +184,8 @@ def main(argv=None) -> None:
     parser.add_argument("--timeout", type=float, default=300.0, metavar="SECONDS", help="how long a process waits for "
         "the others before it ends the run (default: 300)")  # fmt: skip
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a value")
+    parser.add_argument("--variant", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a number "
+        "or truth value and name the run by it, so that it has a log of its own")  # fmt: skip
     args = parser.parse_args(argv)
     as_one_of_many(lambda: run(args))
 
@@ -202,7 +204,7 @@ def run(args: argparse.Namespace) -> None:
                           f"above 0 and at most {LONGEST:,} seconds")  # fmt: skip
     if args.pass_images is not None and args.pass_images < 1:
         raise ConfigError(f"--pass-images {args.pass_images}: must be at least 1")
-    config = configs.load(args.config, args.set)
+    config = configs.load(args.config, args.set, args.variant)
     place = dist_env.adopt()
     if config.communication.allreduce == "two_stage":
         dist_env.check_consecutive(place)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
-from matplotlib.transforms import ScaledTranslation
+from matplotlib.transforms import ScaledTranslation, Transform
 
 from reproduce.figures import svg
 from reproduce.figures.series import Series
@@ -48,10 +48,7 @@ def draw_batches(ax: Axes, series: Series, colour: str, marker: str = "o", row: 
 
     `shift`, in points, moves a series sideways, so that its bars do not cover another's; its values stay.
     """
-    figure = ax.get_figure(root=True)
-    assert figure is not None, "axes are made by a figure"
-    aside = ax.transData + ScaledTranslation(shift / 72, 0, figure.dpi_scale_trans)
-    style = look(series.kind, colour, marker) | {"transform": aside}
+    style = look(series.kind, colour, marker) | {"transform": (moved := aside(ax, shift))}
     if not series.drawn:
         style |= {"linestyle": "none", "marker": "x", "alpha": 0.6}
     # A hole is a NaN, so that the line breaks there instead of bridging it.
@@ -60,11 +57,18 @@ def draw_batches(ax: Axes, series: Series, colour: str, marker: str = "o", row: 
     for point in series.drawn:
         if point.y is not None and len(point.values) > 1:  # one seed has no spread: no bar, rather than one of length 0
             bars = [[point.y - min(point.values)], [max(point.values) - point.y]]
-            ax.errorbar([point.x], [point.y], yerr=bars, capsize=4, color=colour, transform=aside)
+            ax.errorbar([point.x], [point.y], yerr=bars, capsize=4, color=colour, transform=moved)
             ax.plot([point.x] * len(point.values), point.values, ".", color=colour, alpha=0.55, markersize=5,
-                    transform=aside)  # fmt: skip
+                    transform=moved)  # fmt: skip
     for point in series.holes:
         draw_hole(ax, point.x, colour, row)
+
+
+def aside(ax: Axes, shift: float) -> Transform:
+    """The axes' own transform, moved sideways by `shift` points."""
+    figure = ax.get_figure(root=True)
+    assert figure is not None, "axes are made by a figure"
+    return ax.transData + ScaledTranslation(shift / 72, 0, figure.dpi_scale_trans)
 
 
 def draw_hole(ax: Axes, x: float, colour: str, row: int) -> None:

@@ -92,8 +92,9 @@ def draw(per_gpu: Axes, total: Axes, modelled: Line, checks: list[Check], points
         for point in points:
             style = plot.look(point["kind"], {"paper": plot.BLACK, "public": plot.RED}.get(point["kind"], plot.GREEN))
             style |= {"linestyle": "none", "marker": {"public": "D", "measured": "s"}.get(point["kind"], "o")}
-            rate = point["images_per_second"] / (point["gpus"] if share else 1)
-            ax.plot([point["gpus"]], [rate], label=point["label"], zorder=5, **style)
+            known = point.get("points", [point])
+            rates = [one["images_per_second"] / (one["gpus"] if share else 1) for one in known]
+            ax.plot([one["gpus"] for one in known], rates, label=point["label"], zorder=5, **style)
         if not any(point["kind"] == "measured" for point in points):
             ax.plot([], [], "x", color=plot.GREEN, label="measured here, ResNet-50 with a GPU per worker: missing")
         _axis(ax, modelled)

@@ -21,6 +21,7 @@ from reproduce.words import Parser
 
 EXIT_OUTSIDE, EXIT_NOTHING = 1, 3
 DAMAGED = "damaged"
+SPEED = Verdict("not comparable", "speed run: not judged")
 LEAST_LEVEL = 1e-12  # below it quantiles of Student's t overflow
 
 
@@ -31,6 +32,8 @@ def checked(
     log = read_log(path)
     if not log.complete:
         return log, Comparison(Verdict("missing", f"{log.status} log: {log.reason}")), None
+    if stored.is_speed_run(log):
+        return log, Comparison(SPEED), None
     run = stored.run_of(log)
     reference = references.get((run.facts.recipe, run.facts.device))
     if reference is None:
@@ -86,7 +89,7 @@ def main(argv=None) -> int:
     for path in [path for place in args.results for path in stored.logs_in(place)]:
         log, outcome, reference = checked(path, references, args.level)
         print(report(log, outcome, reference), flush=True)
-        found.append(outcome.verdict.word if log.complete else DAMAGED)
+        found.append("speed" if outcome.verdict == SPEED else outcome.verdict.word if log.complete else DAMAGED)
     if not args.results:
         return 0
     print(summary(found))
@@ -99,6 +102,7 @@ def summary(found: list[str]) -> str:
     counts += [f"{n} damaged or not ended" for n in [found.count(DAMAGED)] if n]
     left = found.count("missing") + found.count("not comparable")
     counts += [f"{left} with nothing to compare with"] if left else []
+    counts += [f"{n} for speed, not judged" for n in [found.count("speed")] if n]
     nothing = "" if compared(found) else ": NOTHING was compared, so nothing is known to be reproduced"
     return f"{len(found)} run(s): {', '.join(counts)}{nothing}"
 
@@ -108,7 +112,7 @@ def compared(found: list[str]) -> int:
 
 
 def exit_code(found: list[str], strict: bool) -> int:
-    if {"outside", DAMAGED} & set(found) or (strict and set(found) - {"reproduced"}):
+    if {"outside", DAMAGED} & set(found) or (strict and set(found) - {"reproduced", "speed"}):
         return EXIT_OUTSIDE
     return 0 if compared(found) else EXIT_NOTHING
 

@@ -33,6 +33,11 @@ def run_of(log: RunLog) -> Run:
     )  # fmt: skip
 
 
+def is_speed_run(log: RunLog) -> bool:
+    """Whether a log is of a run for its speed, which ends before its curves mean anything."""
+    return log.config.get("purpose") == "speed"
+
+
 def logs_in(place: Path) -> list[Path]:
     """The run logs in a results folder, in any folder above or below one, or `place` itself if it is a file.
 
@@ -60,7 +65,7 @@ def references(folder: Path = PUBLISHED) -> dict[Key, Reference]:
     groups: dict[Key, list[tuple[RunLog, Run]]] = defaultdict(list)
     for path in sorted(folder.rglob("result_*.txt"), key=_in_order):
         log = read_log(path)
-        if log.complete:
+        if log.complete and not is_speed_run(log):
             run = run_of(log)
             groups[run.facts.recipe, run.facts.device].append((log, run))
     return {key: _reference(members) for key, members in groups.items()}

@@ -16,22 +16,42 @@ from pathlib import Path
 
 from reproduce import files
 from reproduce.errors import ConfigError, command
+from reproduce.paths import CONFIGS
 from reproduce.recipe.rules import check
+from reproduce.recipe.runs import VARIANT, name_of, parts
 from reproduce.recipe.schema import RECIPE, SECTIONS, SOURCES, Config, Source
 from reproduce.words import Parser
 
 
-def load(path: str | Path, overrides: typing.Sequence[str] = ()) -> Config:
+def load(path: str | Path, overrides: typing.Sequence[str] = (), variant: typing.Sequence[str] = ()) -> Config:
     """Read a config file.
 
     `overrides` are ``"section.key=VALUE"`` with VALUE in TOML syntax; each gets the source "override" and changes
-    the hash. Raises `ConfigError` on an unreadable file, an unknown key, a wrong type, a broken rule or a value
-    without a source.
+    the hash. Those in `variant` are also part of the run's name, so that it has a log of its own. Raises `ConfigError`
+    on an unreadable file, an unknown key, a wrong type, a broken rule or a value without a source.
     """
     table = _read(Path(path), ())
-    for text in overrides:
+    for text in (*variant, *overrides):
         _override(table, text, str(path))
-    return _build(table, str(path))
+    return _named(_build(table, str(path)), variant)
+
+
+def load_run(run: str, folder: Path = CONFIGS, overrides: typing.Sequence[str] = ()) -> Config:
+    """The config of a run by its name, as in ``quick/speed_b40_w1@batch.workers=2``: see `runs.parts`."""
+    file, variant = parts(run)
+    return load(folder / f"{file}.toml", overrides, variant)
+
+
+def _named(config: Config, variant: typing.Sequence[str]) -> Config:
+    for text in variant:
+        if not VARIANT.fullmatch(text):
+            raise ConfigError(f"--variant {text}: must read SECTION.KEY=VALUE, VALUE a number, true or false: it "
+                              "becomes part of a folder's name")  # fmt: skip
+    if not variant:
+        return config
+    run = dataclasses.replace(config.run, name=name_of(config.run.name, variant),
+                              title=f"{config.run.title}: {', '.join(variant)}")  # fmt: skip
+    return dataclasses.replace(config, run=run)
 
 
 # ---- reading ------------------------------------------------------------------------------------------------------

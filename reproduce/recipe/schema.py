@@ -42,6 +42,7 @@ class Run:
     tier: Literal["paper", "quick"]  # paper: ImageNet, also what --tier node runs; quick: embedded data
     scales_down: str | None = None  # quick only: the paper-tier config this one stands for
     note: str = ""
+    purpose: Literal["accuracy", "speed"] = "accuracy"  # speed: ends long before its accuracy means anything
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Data:
     std: tuple[float, ...]
     unaugmented_epochs: int  # the last N epochs train on centre crops without flip
     corrupt_images: Literal["error", "skip"] = "error"
+    subset: bool = False  # the folder may hold more images than stated: evenly spread ones are taken
     # held_out: val_images of the training set that are not trained on, to choose a recipe's values without the test set
     evaluate_on: Literal["val", "held_out"] = "val"
 

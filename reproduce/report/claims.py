@@ -8,9 +8,11 @@ Paper numbers come from ``paper_configs/paper.toml``, measured ones from the log
 """
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from reproduce import files, table
+from reproduce.artefact import REPEATS
 from reproduce.artefacts import ARTEFACTS
 from reproduce.errors import UserError, command
 from reproduce.judge import techniques
@@ -61,6 +63,10 @@ def artefacts_block(folder: Path = PUBLISHED) -> str:
             cost = [str(len(found)), minutes(found)] if runs else ["none", "0"]
             if piece.trial:
                 cost = [f"`python -m reproduce.trials.{piece.trial}`", "hours: `--list` says how many"]
+            timed = piece.speed.get(tier, ())
+            if timed:
+                what = f"up to {len(timed)} for their speed, {REPEATS} times each"
+                cost = [what, speed_minutes(folder / tier, timed)]
             if piece.benchmark:
                 cost = [f"`python -m reproduce.bench {piece.benchmark}`", benchmark_minutes(folder / tier)]
             rows.append([piece.title, f"`python {piece.script} --tier {tier}`", tier, *cost])
@@ -73,6 +79,13 @@ def minutes(found: list[Measurement]) -> str:
     if len(seconds) < len(found) or len(machines) != 1:
         return "missing"
     return f"{sum(seconds) / 60:.1f} ({machines[0]})"
+
+
+def speed_minutes(results: Path, runs: Iterable[str]) -> str:
+    """Of those that are there: how many there can be is a matter of the devices."""
+    found = [m for m in (measured.collect(results, run) for run in runs) if m.n]
+    seconds = [log.run_seconds for m in found for log in m.logs]
+    return f"{sum(seconds) / 60:.1f} for {len(seconds)}" if seconds else "missing"
 
 
 def benchmark_minutes(results: Path) -> str:

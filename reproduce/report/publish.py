@@ -109,6 +109,8 @@ def _scale(m: Measurement, log, tier: str) -> str:
     config, devices = m.config, log.environment["devices"]
     if log.config.get("tier") != ("quick" if tier == "quick" else "paper"):
         return f"its config is of tier {log.config.get('tier')}, not {tier}"
+    if config.run.purpose == "speed":
+        return "" if devices == config.batch.workers else f"{config.batch.workers:,} workers on {devices:,} devices"
     if tier == "paper" and devices != config.batch.workers:
         return f"{config.batch.workers:,} workers on {devices:,} devices: it belongs to --tier node"
     if tier == "node" and devices == config.batch.workers:

@@ -40,6 +40,10 @@ class Spread:
         return statistics.stdev(self.values) if len(self.values) > 1 else None
 
     @property
+    def median(self) -> float:
+        return statistics.median(self.values)
+
+    @property
     def low(self) -> float:
         return min(self.values)
 
@@ -52,7 +56,7 @@ class Spread:
 class Measurement:
     """What the logs of one run say. With n = 0 every quantity is None and `missing` says why."""
 
-    run: str  # path of the config below paper_configs, without .toml
+    run: str  # path of the config below paper_configs, without .toml, and its variant, see `recipe.runs`
     config: Config
     results: Path
     logs: tuple[RunLog, ...]
@@ -75,8 +79,8 @@ class Measurement:
 
     @property
     def has_accuracy(self) -> bool:
-        """The synthetic data set serves throughput only: a network's answers to it mean nothing."""
-        return self.config.data.dataset != "synthetic"
+        """Of runs for their speed a network's answers mean nothing, least of all on synthetic data."""
+        return self.config.data.dataset != "synthetic" and self.config.run.purpose != "speed"
 
     @property
     def top1(self) -> Spread | None:
@@ -153,7 +157,7 @@ def collect(results: Path, run: str, folder: Path = CONFIGS, changes: Sequence[s
     file cannot be read, `LogError` if the folder of its logs cannot be.
     """
     results = Path(results)
-    config = configs.load(Path(folder) / f"{run}.toml", changes)
+    config = configs.load_run(run, Path(folder), changes)
     logs, left_out = [], []
     try:
         paths = sorted(log_path(results, config.run.name, 0).parent.glob("result_*.txt"), key=_numerically)

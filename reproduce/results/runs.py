@@ -15,6 +15,6 @@ def needed(tier: str, artefacts: Iterable[Artefact]) -> list[str]:
 def collect(results: Path, tier: str, artefacts: Iterable[Artefact]) -> list[Measurement]:
     """The measurements of all runs the tier needs, and of those it only shows where there are logs; each once."""
     must = needed(tier, artefacts)
-    may = [run for one in artefacts for run in one.optional.get(tier, ())]
+    may = [run for one in artefacts for some in (one.optional, one.speed) for run in some.get(tier, ())]
     found = [measured.collect(results, run) for run in dict.fromkeys([*must, *may])]
     return [m for m in found if m.run in must or m.n or m.left_out]

@@ -1,4 +1,7 @@
-"""Which jobs a plan becomes, in what order, how large and how long each is: one per artefact, and one that draws."""
+"""Which jobs a plan becomes, in what order, how large and how long each is: one per artefact, and one that draws.
+
+Runs for their speed are in jobs of their own, one for each number of workers, which holds no device it does not use.
+"""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +13,7 @@ from reproduce.errors import ConfigError
 from reproduce.launchers.site import Site
 from reproduce.recipe.load import Config
 from reproduce.runner import launch
-from reproduce.runner.plan import Job, Plan
+from reproduce.runner.plan import START_SECONDS, Job, Plan
 
 REPORT = "report"
 SPARE_SECONDS = 600  # for start and preflight, beside twice the expected time
@@ -57,12 +60,13 @@ def jobs(plan: Plan, site: Site, ranks: int) -> list[ClusterJob]:
     spare = SPARE_SECONDS + (STAGING_SECONDS if site.scratch and plan.tier != "quick" else 0)
     found, taken = [], {str(job) for job in plan.jobs} - {str(job) for job in plan.todo}
     for artefact in plan.artefacts:
-        own = tuple(job for job in plan.jobs_for([artefact]) if str(job) not in taken)
-        taken |= {str(job) for job in own}
-        if own:
-            expected = [estimate(job, plan.tier, site, launch.fit(ranks, job.config.batch.workers)) for job in own]
+        left = [job for job in plan.jobs_for([artefact]) if str(job) not in taken]
+        taken |= {str(job) for job in left}
+        for name, own in by_size(artefact.name, left).items():
+            size = own[0].config.batch.workers if own[0].is_for_speed else ranks
+            expected = [estimate(job, plan.tier, site, launch.fit(size, job.config.batch.workers)) for job in own]
             sources = "; ".join(dict.fromkeys(source for _, source in expected))
-            found.append(ClusterJob(artefact.name, artefact.title, own, (), ranks, -(-ranks // site.ranks_per_node),
+            found.append(ClusterJob(name, artefact.title, tuple(own), (), size, -(-size // site.ranks_per_node),
                                     sum(seconds for seconds, _ in expected), sources, spare))  # fmt: skip
     for job in found:
         if site.max_hours and job.requested > 3600 * site.max_hours:
@@ -74,12 +78,20 @@ def jobs(plan: Plan, site: Site, ranks: int) -> list[ClusterJob]:
     return [*found, ClusterJob(REPORT, "tables and figures", (), names, 1, 1, 0.0, "not timed")]
 
 
+def by_size(name: str, runs: list[Job]) -> dict[str, list[Job]]:
+    """Runs by the job they are in: those for their speed with others of as many workers, the rest together."""
+    found: dict[str, list[Job]] = {}
+    for one in runs:
+        found.setdefault(f"{name}_{one.config.batch.workers}" if one.is_for_speed else name, []).append(one)
+    return found
+
+
 def estimate(job: Job, tier: str, site: Site, ranks: int) -> tuple[float, str]:
     """Seconds of a run and where they are from: the cluster model if every worker has a GPU, else the plan's guess."""
     if tier == "paper" and ranks == job.config.batch.workers:
         seconds = modelled(job.config, site)
         if seconds is not None:
-            return seconds, f"modelled: {site.cluster}"
+            return seconds + (START_SECONDS[tier] if job.is_for_speed else 0), f"modelled: {site.cluster}"
     return job.expectation(tier)
 
 

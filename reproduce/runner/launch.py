@@ -52,21 +52,21 @@ def fit(processes: int, workers: int) -> int:
 
 
 def train_command(
-    config_path: Path, seed: int, out: Path, data: Path, processes: int, python: str = sys.executable,
+    recipe: Sequence[str], seed: int, out: Path, data: Path, processes: int, python: str = sys.executable,
     checkpoint_seconds: int = CHECKPOINT_SECONDS["quick"], start: Start | None = None, device: str | None = None,
     engine: Sequence[str] = (),
 ) -> tuple[list[str], dict[str, str]]:  # fmt: skip
     """The command of one run, to be started in `ROOT`, and what it needs in its environment.
 
-    `start` None: as processes of this machine. `device` None: what tier quick has by default. `engine`: more of
-    its options, as given.
+    `recipe`: the words for its config. `start` None: as processes of this machine. `device` None: what tier quick has
+    by default. `engine`: more of its options, as given.
     """
     if start:
         argv, env = start.argv(processes, python, "reproduce.engine.train"), start.environment()
     else:
         module = ["reproduce.engine.spawn", str(processes)] if processes > 1 else ["reproduce.engine.train"]
         argv, env = [python, "-m", *module], {}
-    argv += [short(config_path), "--seed", str(seed), "--out", short(out), "--data", short(data)]
+    argv += [*recipe, "--seed", str(seed), "--out", short(out), "--data", short(data)]
     device = device or default_device("quick")
     argv += ["--checkpoint-every", str(checkpoint_seconds), "--device", device]
     argv += engine

@@ -22,7 +22,7 @@ from reproduce.locks import Lock
 from reproduce.runner import jobs, launch, script, shape, submit
 from reproduce.runner.launch import ROOT, Foreground, Stopped
 from reproduce.runner.options import PROG, check_imagenet, check_output, engine_options, parse
-from reproduce.runner.plan import ASSUMED, Plan
+from reproduce.runner.plan import ASSUMED, DEVICES, Plan
 from reproduce.runner.training import failure, prepare, say, train_all
 
 SETUP = ["bash", str(ROOT / "reproduce" / "setup.sh")]
@@ -33,18 +33,24 @@ SETUP = ["bash", str(ROOT / "reproduce" / "setup.sh")]
 
 def show(plans: list[Plan]) -> None:
     """--list"""
-    rows: list[tuple[str, ...]] = [("artefact", "tier", "runs", "devices", "minutes", "state", "")]
+    rows: list[tuple[str, ...]] = [("artefact", "tier", "runs", "devices", "minutes", "device-hours", "state", "")]
     for plan in plans:
         for a in plan.artefacts:
             runs = plan.jobs_for([a])
             minutes = sum(run.expected_seconds(plan.tier) for run in runs) / 60
-            rows.append((a.name, plan.tier, str(len(runs)), ASSUMED[plan.tier][0], f"{minutes:,.1f}",
+            hours = sum(run.device_hours(plan.tier) for run in runs)
+            rows.append((a.name, plan.tier, str(len(runs)), ASSUMED[plan.tier][0], f"{minutes:,.1f}", f"{hours:,.1f}",
                          plan.state(a), a.title))  # fmt: skip
     table(rows)
     for plan in plans:
         minutes = sum(job.expected_seconds(plan.tier) for job in plan.jobs) / 60
         print(f"{plan.tier}: {len(plan.jobs)} runs in all, about {minutes:,.0f} minutes on {ASSUMED[plan.tier][0]}")
     print(f"This machine has {launch.gpu_count()} GPUs. Minutes are expected, not measured here.")
+
+
+def devices_of(tier: str) -> int:
+    """The devices a tier's list is for: of a node this one's GPUs, if it has any; else those it is meant for."""
+    return (launch.gpu_count() if tier == "node" else 0) or DEVICES[tier]
 
 
 def table(rows: list[tuple[str, ...]]) -> None:
@@ -208,13 +214,14 @@ def main(argv, artefacts: Sequence[Artefact], prog: str = PROG) -> int:
     tier = args.tier or "quick"
     options = {name: getattr(args, name) for name in ("only", "data", "out", "seeds", "with_optional")}
     if args.list:
-        show([Plan(t, artefacts, **options) for t in ((tier,) if args.tier or args.out else TIERS)])
+        tiers = (tier,) if args.tier or args.out else TIERS
+        show([Plan(t, artefacts, **options, processes=args.processes or devices_of(t)) for t in tiers])
         return 0
     start, ranks = start_of(args, tier)
     plan = Plan(tier, artefacts, **options, processes=ranks, start=start, device=device_of(args, tier, start),
                 engine=engine_options(args))  # fmt: skip
     if start and not args.processes and not args.nodes and tier == "paper":
-        plan.processes = max((job.config.batch.workers for job in plan.jobs), default=1)
+        plan.fill()
     if start and args.nodes and not args.draw:
         shape.check_nodes(start, plan.processes, [job.config for job in plan.jobs])
     try:

@@ -113,7 +113,7 @@ def _check_launcher(args: argparse.Namespace, artefacts: Sequence[Artefact]) -> 
     if args.inside is not None:
         if args.launcher not in SCHEDULERS:
             raise UserError(f"--inside: is for --launcher {', '.join(SCHEDULERS)}, inside their jobs")
-        if args.inside not in [a.name for a in artefacts]:
+        if re.sub("_[0-9]+$", "", args.inside) not in [a.name for a in artefacts]:  # figure2_8: its runs of 8 devices
             raise UserError(f"--inside {args.inside}: no such job{nearest(args.inside, [a.name for a in artefacts])}")
     if args.launcher == "torchrun" and (args.nodes or 1) > 1 and not args.rendezvous:
         raise UserError(f"--nodes {args.nodes}: torchrun needs --rendezvous HOST:PORT, where HOST is one of the nodes")

@@ -5,15 +5,18 @@ Imports nothing outside the standard library.
 """
 
 import functools
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from reproduce import events, files
-from reproduce.artefact import Artefact
+from reproduce.artefact import REPEATS, Artefact
+from reproduce.launchers import SCHEDULERS
 from reproduce.launchers.ranks import Start
 from reproduce.paths import CONFIGS, PUBLISHED, VARIANT_LOGS
-from reproduce.recipe.load import Config, load
+from reproduce.recipe.load import Config, load_run
+from reproduce.recipe.runs import parts
 from reproduce.runner import launch
 from reproduce.runner.launch import ROOT
 
@@ -21,6 +24,9 @@ MEASURED = PUBLISHED  # published logs: the best guess of how long a run takes
 # Where no published log says: the machine a tier is meant for and a training rate (images/s) assumed for it. The
 # paper's own rate stands for the paper tier. Only the expected minutes come from these.
 ASSUMED = {"quick": ("2 cores", 6000), "node": ("8 GPUs", 20_000), "paper": ("2,048 GPUs", 1_730_000)}
+DEVICES = {"quick": 2, "node": 8, "paper": 2048}
+# To start a run's processes, which of a run for its speed takes longer than the run.
+START_SECONDS = {"quick": 4.0, "node": 60.0, "paper": 60.0}
 
 EMBEDDED = "fashion_mnist"  # made by reproduce.engine.data.embedded
 USUAL = {"quick": EMBEDDED, "node": "imagenet", "paper": "imagenet"}  # the data set of a tier without runs
@@ -37,6 +43,18 @@ class Job:
     def __str__(self) -> str:
         return f"{self.name} seed {self.seed}"
 
+    @property
+    def is_for_speed(self) -> bool:
+        """Whether it needs a device for each of its workers; others are emulated where there are fewer."""
+        return self.config.run.purpose == "speed"
+
+    @property
+    def recipe(self) -> list[str]:
+        """The engine's words for its config, from the root of the checkout."""
+        file, variant = parts(self.name)
+        path = launch.short(CONFIGS / f"{file}.toml")
+        return [path, *(word for one in variant for word in ("--variant", one))]
+
     def state(self, out: Path) -> str:
         """"done", "stale" (ended well, but under another config or seed) or "missing"."""
         log = events.read_log(events.log_path(out, self.config.run.name, self.seed))
@@ -48,6 +66,11 @@ class Job:
         """Updates taken in its newest checkpoint, by the name of the file."""
         return events.newest_update(events.checkpoint_folder(out, self.config.run.name, self.seed))
 
+    def device_hours(self, tier: str) -> float:
+        """Expected: a run for its speed holds a device per worker, any other all that the tier has."""
+        devices = self.config.batch.workers if self.is_for_speed else DEVICES[tier]
+        return devices * self.expected_seconds(tier) / 3600
+
     def expected_seconds(self, tier: str) -> float:
         return self.expectation(tier)[0]
 
@@ -56,10 +79,12 @@ class Job:
         their machine; else a rate assumed."""
         folder = events.log_path(MEASURED / tier, self.config.run.name, self.seed).parent
         quickest = _quickest(tuple(sorted(folder.glob("result_*.txt"))))
+        first = START_SECONDS[tier] if self.is_for_speed else 0.0
         if quickest is not None:
-            return quickest, "published log"
-        images = self.config.schedule.epochs * self.config.data.train_images
-        return images / ASSUMED[tier][1], f"assumed: {ASSUMED[tier][1]:,} images/s"
+            return first + quickest, "published log"
+        images, rate = self.config.schedule.epochs * self.config.data.train_images, ASSUMED[tier][1]
+        share = self.config.batch.workers / DEVICES[tier] if self.is_for_speed else 1
+        return first + images / (rate * share), f"assumed: {rate:,} images/s"
 
 
 @functools.cache  # the same for every seed
@@ -69,12 +94,22 @@ def _quickest(paths: tuple[Path, ...]) -> float | None:
     return min((log.run_seconds for log in logs if log.complete and not log.interruptions), default=None)
 
 
-def jobs_of(artefacts, tier: str, seeds: int, with_optional: bool) -> list[Job]:
-    """Every run the artefacts need, shared ones once; all runs of a seed before the next seed."""
+def jobs_of(artefacts, tier: str, seeds: int, with_optional: bool, devices: int, nodes: int = 1) -> list[Job]:
+    """Every run the artefacts need, shared ones once; all runs of a seed before the next seed.
+
+    Of the runs for their speed, those with a device for each worker, the same number on each of `nodes`.
+    """
     names = [name for a in artefacts for name in a.runs.get(tier, ())]
     if with_optional:
         names += [name for a in artefacts for name in a.optional.get(tier, ())]
-    configs = {name: load(CONFIGS / f"{name}.toml") for name in names}
+    found = _seeds(names, seeds)
+    timed = _seeds([name for a in artefacts for name in a.speed.get(tier, ())], max(seeds, REPEATS))
+    return found + [job for job in timed if job.config.batch.workers <= devices
+                    and job.config.batch.workers % nodes == 0]  # fmt: skip
+
+
+def _seeds(names: Iterable[str], seeds: int) -> list[Job]:
+    configs = {name: load_run(name) for name in names}
     return [Job(name, seed, config) for seed in range(1, seeds + 1) for name, config in configs.items()]
 
 
@@ -136,8 +171,15 @@ class Plan:
     def todo(self) -> list[Job]:
         return [job for job in self.jobs if job.state(self.out) != "done"]
 
+    def fill(self) -> None:
+        """Take as many processes as the largest run has workers, so that all runs have a device for each."""
+        every = jobs_of(self.artefacts, self.tier, 1, self.with_optional, sys.maxsize)
+        self.processes = max((job.config.batch.workers for job in every), default=1)
+        self.jobs = self.jobs_for(self.artefacts)
+
     def jobs_for(self, artefacts) -> list[Job]:
-        return jobs_of(artefacts, self.tier, self.seeds, self.with_optional)
+        nodes = self.start.nodes if self.start and self.start.launcher not in SCHEDULERS else 1
+        return jobs_of(artefacts, self.tier, self.seeds, self.with_optional, self.processes, nodes)
 
     def state(self, artefact: Artefact) -> str:
         if artefact.benchmark:
@@ -154,11 +196,10 @@ class Plan:
 
     def train_command(self, job: Job, python: str):
         processes = launch.fit(self.processes, job.config.batch.workers)
-        path = CONFIGS / f"{job.name}.toml"
         every = launch.CHECKPOINT_SECONDS[self.tier]
         data = self.folder_of(job.config.data.dataset)
-        return launch.train_command(path, job.seed, self.out, data, processes, python, every, self.start, self.device,
-                                    self.engine)  # fmt: skip
+        return launch.train_command(job.recipe, job.seed, self.out, data, processes, python, every, self.start,
+                                    self.device, self.engine)  # fmt: skip
 
     def report_command(self, artefact: Artefact, python: str):
         return [python, artefact.script, "--tier", self.tier, "--results", launch.short(self.out)], {}

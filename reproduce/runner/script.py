@@ -103,12 +103,12 @@ def _training(job: ClusterJob, context: Context) -> list[str]:
     start = Start(context.launcher, site)
     staged = site.scratch and context.tier != "quick"  # a variable in it, such as $SGE_LOCALDIR, the job expands
     if context.preflight:
-        config = f"paper_configs/{job.runs[0].name}.toml"
         found = ["--min-node-gbit", f"{site.node_gbit:g}", "--min-network-gbit", f"{site.network_gbit:g}"]
         found += ["--gpus-per-node", str(site.gpus_per_node), *(["--gpu", site.gpu] if site.gpu else [])]
         found += ["--scratch", Shell(f'"{site.scratch}"')] if staged else []
-        words = [*_started(start, job.ranks, "reproduce.engine.preflight"), config, "--data", Shell('"$data"'), "--out",
-                 Shell('"$out"'), *found, "--report", Shell(f'"$jobs/{job.name}.preflight.json"')]  # fmt: skip
+        words = [*_started(start, job.ranks, "reproduce.engine.preflight"), *job.runs[0].recipe, "--data",
+                 Shell('"$data"'), "--out", Shell('"$out"'), *found, "--report",
+                 Shell(f'"$jobs/{job.name}.preflight.json"')]  # fmt: skip
         lines += ["# every node is fit", f"run {join(words)} || finish", ""]
     if staged:
         target = Shell(f'"{site.scratch}/imagenet"')
@@ -119,7 +119,7 @@ def _training(job: ClusterJob, context: Context) -> list[str]:
     for run in job.runs:
         ranks = launch.fit(job.ranks, run.config.batch.workers)
         words = _started(start, ranks, "reproduce.engine.train")
-        lines.append(f"#   {join([*words, f'paper_configs/{run.name}.toml', '--seed', str(run.seed)])}")
+        lines.append(f"#   {join([*words, *run.recipe, '--seed', str(run.seed)])}")
     words = [*_runner(context), "--processes", str(job.ranks), "--inside", job.name]
     return [*lines, f"run {join(words)}"]
 

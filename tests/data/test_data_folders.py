@@ -119,6 +119,16 @@ def test_counts_that_differ_from_the_config(tmp_path, part, key):
     assert f"holds {stated - 1} images, data.{key} states {stated}" in fails(root, tmp_path)
 
 
+def test_a_subset_is_of_all_classes_and_the_same_each_time(tmp_path):
+    root, part = make_folder(tmp_path / "d"), {"data__subset": True, "data__train_images": 9, "data__val_images": 5}
+    found, whole = index(root, tmp_path, **part), index(root, tmp_path)
+    assert found.train.names == whole.train.names[:9]
+    assert found.val.names == [whole.val.names[i] for i in (0, 2, 4, 6, 8)] and set(found.val.labels) == {0, 1, 2}
+    assert found.val.labels.tolist() == [whole.val.labels[i] for i in (0, 2, 4, 6, 8)]
+    assert "holds 11 images, data.val_images states 12" in fails(root, tmp_path, **part | {"data__val_images": 12})
+    assert "data.train_images states 25" in fails(root, tmp_path, **part | {"data__train_images": 25})
+
+
 def test_wrong_number_of_classes(tmp_path):
     assert "holds 3 class folders: data.classes is 4" in fails(make_folder(tmp_path / "d"), tmp_path, data__classes=4)
 

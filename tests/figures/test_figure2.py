@@ -11,11 +11,14 @@ from reproduce import figure2, groups, run_all
 from reproduce.artefacts import ARTEFACTS, artefact
 from reproduce.cluster import files, systems, uncertainty, validate
 from reproduce.cluster.answer import RULES, efficiency
-from reproduce.cluster.step import Work
-from reproduce.figures import exchange, plot, scaling
-from reproduce.report import claims
-from reproduce.results import output, paper, public
-from reproduce.results.measured import CONFIGS, collect
+from reproduce.cluster.step import Work, step
+from reproduce.figures import exchange, plot, scaling, weak
+from reproduce.judge import check, stored
+from reproduce.recipe import load as configs
+from reproduce.recipe.runs import QUICK_SPEED, SPEED, weak_scaling
+from reproduce.report import claims, publish
+from reproduce.results import output, paper, public, runs
+from reproduce.results.measured import collect
 from reproduce.runner import plan
 from tests.helpers import ROOT
 from tests.helpers.logs import write_log
@@ -171,7 +174,7 @@ def test_the_panel_draws_dashes_not_measured_points(few_draws):
 # ---- in the plan, the runner and REPRODUCE.md -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["figure1", "figure2"])
+@pytest.mark.parametrize("name", ["figure1"])
 def test_it_needs_no_run_in_any_tier(name, tmp_path, capsys):
     assert artefact(name).runs == {"quick": (), "node": (), "paper": ()}
     for tier in ("quick", "node", "paper"):
@@ -192,5 +195,120 @@ def test_it_is_drawn_without_torch(script, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_the_configs_named_are_there():
-    assert all((CONFIGS / f"{m.run}.toml").is_file() for m in figure2.runs(output.Options("quick", ROOT, ROOT)))
+# ---- the weak scaling ----------------------------------------------------------------------------------------------
+
+
+def speed_log(folder, file, count, rate, seed, overlap=True, tier="paper", **log):
+    """The log of `count` workers that took images at `rate`, and of no other time."""
+    (run,) = weak_scaling(file, [count], overlap)
+    config = configs.load_run(run)
+    images = config.schedule.epochs * config.data.train_images
+    return write_log(folder, run, seed, seconds=images / rate, devices=count, **log)
+
+
+def measured_series(tmp_path, tier):
+    return [one for one in of_kind(draw(tmp_path, tier), "measured") if "overlap" in one]
+
+
+def test_a_weak_scaling_has_medians_spreads_and_one_efficiency(tmp_path, few_draws):
+    rates = {1: (900, 1000, 1100), 2: (1800, 1900, 2100), 4: (2900, 3600, 3700)}
+    for count, values in rates.items():
+        for seed, rate in enumerate(values, 1):
+            speed_log(tmp_path, SPEED, count, rate, seed, hardware=f"{count} x NVIDIA H100 80GB HBM3, one process each")
+    speed_log(tmp_path, SPEED, 4, 3000, 1, overlap=False, hardware="4 x NVIDIA H100 80GB HBM3, one process each")
+    whole, apart = measured_series(tmp_path, "node")
+    assert [point["gpus"] for point in whole["points"]] == [1, 2, 4] and whole["overlap"] and not apart["overlap"]
+    for point in whole["points"]:
+        values = rates[point["gpus"]]
+        assert point["values"] == pytest.approx(values, rel=1e-3) and point["n"] == 3
+        assert point["images_per_second"] == pytest.approx(statistics.median(values), rel=1e-3)
+        assert point["spread"] == pytest.approx([min(values), max(values)], rel=1e-3)
+        assert point["efficiency"] == pytest.approx(statistics.median(values) / (1000 * point["gpus"]), rel=1e-3)
+    assert [(p["gpus"], p["n"]) for p in apart["points"]] == [(1, 3), (4, 1)], "one worker exchanges nothing"
+    assert apart["points"][1]["efficiency"] == pytest.approx(0.75, rel=1e-3)
+
+
+def test_the_rate_is_that_of_the_papers_images_per_second(tmp_path):
+    speed_log(tmp_path, SPEED, 4, 3000, 1)
+    (m,) = [m for m in figure2.runs(output.Options("node", tmp_path, tmp_path))[1] if m.n]
+    assert m.images_per_second.values == (m.logs[0].images_per_second,) and not m.top1
+
+
+def test_the_model_of_the_machine_is_beside_it_where_there_is_one(tmp_path, few_draws):
+    for seed, gpu in enumerate(["NVIDIA H100 80GB HBM3", "Some other GPU"]):
+        folder = tmp_path / str(seed)
+        for count in (1, 2, 8):
+            hardware = f"{count} x {gpu}, one process each"
+            speed_log(folder, SPEED, count, 1000 * count, 1, hardware=hardware, device="cuda")
+        modelled = of_kind(draw(folder, "node"), "modelled")[1:]
+        if seed:
+            assert modelled == []
+            continue
+        (one,) = modelled
+        assert one["file"] == "paper_configs/clusters/dgx-h100.toml"
+        assert [point["gpus"] for point in one["points"]] == [1, 2, 8]
+        known = step(Work(40), 8, files.load("dgx-h100")).images_per_second
+        assert one["points"][2]["images_per_second"] == pytest.approx(known)
+
+
+def test_a_series_on_gpus_is_beside_the_papers_point_and_one_on_a_cpu_is_not(tmp_path):
+    speed_log(tmp_path, SPEED, 2, 3000, 1)
+    timed = figure2.runs(output.Options("node", tmp_path, tmp_path))[1]
+    assert len(figure2.rows([], timed)[0]) == 2, "a CPU's rate beside 2,048 GPUs"
+    speed_log(tmp_path, SPEED, 2, 3000, 1, device="cuda")
+    timed = figure2.runs(output.Options("node", tmp_path, tmp_path))[1]
+    points, found = figure2.rows([], timed)
+    assert points[2:] == found and len(found) == 1
+
+
+def test_an_emulated_run_times_nothing(tmp_path):
+    (run,) = weak_scaling(SPEED, [4])
+    write_log(tmp_path, run, 1, devices=2)
+    assert collect(tmp_path, run).n == 1 and weak.series([collect(tmp_path, run)]) == []
+
+
+def test_what_is_drawn_is_median_range_ideal_and_model(tmp_path):
+    for count, values in {1: (900, 1000, 1100), 2: (1800, 1900, 2100)}.items():
+        for seed, rate in enumerate(values, 1):
+            speed_log(tmp_path, QUICK_SPEED, count, rate, seed)
+    found = weak.series(figure2.runs(output.Options("quick", tmp_path, tmp_path))[1])
+    figure, ax = plot.plt.subplots()
+    weak.panel(ax, found, {"label": "model", "points": [{"gpus": 2, "images_per_second": 1960.0}]}, "tier quick")
+    lines = {one.get_label(): one for one in ax.lines}
+    (ours,) = [one for label, one in lines.items() if label.startswith("measured: Fashion-MNIST")]
+    assert ours.get_ydata() == pytest.approx([1000, 950], rel=1e-3) and "n = 3" in ours.get_label()
+    assert lines["ideal: the first of these at 1, times as many"].get_ydata() == pytest.approx([1000] * 2, rel=1e-3)
+    assert lines["model"].get_linestyle() == "--" and list(lines["model"].get_ydata()) == [980]
+    low, high = ax.get_ylim()
+    assert low == 0 and high > 1100 and "embedded network (ResNet-8)" in ax.get_title()
+    spans = sorted(tuple(path.vertices[:, 1]) for one in ax.collections for path in one.get_paths())
+    assert [value for span in spans for value in span] == pytest.approx([900, 1050, 900, 1100], rel=1e-3)
+    weak.panel(figure.add_subplot(), [], None, "tier node")
+    assert "measured here: missing" in figure.axes[-1].get_title()
+    plot.plt.close(figure)
+
+
+def test_the_page_gives_range_efficiency_and_logs(tmp_path, few_draws):
+    for seed, rate in enumerate((1800, 1900, 2000), 1):
+        speed_log(tmp_path, QUICK_SPEED, 2, rate, seed)
+    section = figure2.section(None, draw(tmp_path))
+    row = next(row for row in section.tables[0].rows if str(row[0].text).startswith("measured: Fashion"))
+    assert [cell.text for cell in row[1:5]] == ["2", "1,900", "1,800 to 2,000", "100.0"]
+    assert "result_3.txt" in row[5].text
+
+
+def test_a_run_for_its_speed_is_not_judged(tmp_path, capsys):
+    speed_log(tmp_path, QUICK_SPEED, 2, 1900, 1)
+    assert check.main([str(tmp_path)]) == check.EXIT_NOTHING
+    out = capsys.readouterr().out
+    assert "speed run: not judged" in out and "1 for speed, not judged" in out
+    assert check.main([str(tmp_path), "--strict"]) == check.EXIT_NOTHING
+    assert stored.references(tmp_path) == {}
+
+
+def test_a_run_for_its_speed_is_published_if_each_worker_had_a_device(tmp_path):
+    (run,) = weak_scaling(QUICK_SPEED, [2])
+    for devices, objections in ((2, 0), (1, 1)):
+        write_log(tmp_path, run, 1, devices=devices, revision="0123456789ab")
+        assert len(publish.objections_to(collect(tmp_path, run), "quick", tmp_path / "none")) == objections
+    assert [m.run for m in runs.collect(tmp_path, "quick", [figure2.ARTEFACT])] == [run], "only those that are there"

@@ -10,12 +10,13 @@ RUN = "quick/headline_b800_w20"
 
 
 def write_log(results, run=RUN, seed=0, top1=0.9, seconds=100.0, hardware="Test CPU, 2 processes x 1 thread", devices=2,
-              folder=measured.CONFIGS, digest=None, stop="success", curve=lambda share: share, changes=()):  # fmt: skip
+              folder=measured.CONFIGS, digest=None, stop="success", curve=lambda share: share, device="cpu",
+              revision=None, changes=()):  # fmt: skip
     """Write the log of a run of config `run` that took `seconds` and ended at `top1`; returns its path.
 
     `curve` maps the share of the epochs done to the share of the final accuracy reached; `changes` are overrides.
     """
-    config = configs.load(folder / f"{run}.toml", changes)
+    config = configs.load_run(run, folder, changes)
     lines, per_epoch = [], seconds / config.schedule.epochs
 
     def log(at, key, value=None, kind="POINT_IN_TIME", **metadata):
@@ -24,11 +25,12 @@ def write_log(results, run=RUN, seed=0, top1=0.9, seconds=100.0, hardware="Test 
                       "metadata": {"file": "x.py", "lineno": 0, **metadata}})  # fmt: skip
 
     about = {"name": config.run.name, "title": config.run.title, "tier": config.run.tier, "scales_down": None,
+             "purpose": config.run.purpose,
              "hash": digest or config.hash, "recipe": config.recipe(), "sources": {}}  # fmt: skip
     log(-2, CONFIG, about)
-    log(-2, ENVIRONMENT, {"device": "cpu", "hardware": hardware, "devices": devices, "world_size": devices,
+    log(-2, ENVIRONMENT, {"device": device, "hardware": hardware, "devices": devices, "world_size": devices,
                           "precision": "bf16", "bn_eval": config.batch.bn_eval, "backend": "dali-cpu",
-                          "torch": "2.14.1", "python": "3.11", "revision": None})  # fmt: skip
+                          "torch": "2.14.1", "python": "3.11", "revision": revision})  # fmt: skip
     log(-2, "seed", seed)
     log(-2, "global_batch_size", config.global_batch())
     log(0, "run_start", kind="INTERVAL_START")

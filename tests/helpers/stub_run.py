@@ -17,12 +17,12 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from reproduce import events  # noqa: E402  (the path comes first)
-from reproduce.recipe.load import load  # noqa: E402
+from reproduce.recipe.load import load_run  # noqa: E402
 from reproduce.recipe.schema import digest  # noqa: E402
 
 
 def write_log(out: Path, name: str, seed: int = 1, stale: bool = False, status: str = "success") -> None:
-    config = load(ROOT / "paper_configs" / f"{name}.toml")
+    config = load_run(name)
     recipe = config.recipe() | ({"batch": config.recipe()["batch"] | {"recalibration_updates": 99}} if stale else {})
     log = events.LogWriter(events.log_path(out, config.run.name, seed))
     at, moment = time.time_ns(), 10**6
@@ -35,7 +35,7 @@ def write_log(out: Path, name: str, seed: int = 1, stale: bool = False, status: 
 def story(config, about: dict, seed: int, status: str):
     yield events.point(events.CONFIG, about)
     yield events.point("seed", seed)
-    yield events.point(events.ENVIRONMENT, {"devices": 1})
+    yield events.point(events.ENVIRONMENT, {"devices": config.batch.workers, "hardware": "a stub"})
     yield events.start("run_start")
     for epoch in range(1, config.schedule.epochs + 1):
         yield events.start("epoch_start", epoch_num=epoch)
@@ -55,7 +55,7 @@ def interrupt(out: Path, name: str, seed: int, interruptions: list[str]) -> None
         return
     how = interruptions[call]
     if how.endswith("+"):
-        folder = events.checkpoint_folder(out, load(ROOT / "paper_configs" / f"{name}.toml").run.name, seed)
+        folder = events.checkpoint_folder(out, load_run(name).run.name, seed)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"update_{10 * call + 10:08d}.ckpt").write_text("")
     if how.startswith("done"):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from reproduce import run_all
+from reproduce.artefact import REPEATS
 from reproduce.artefacts import ARTEFACTS
 from reproduce.cluster import files
 from reproduce.cluster.run import run
@@ -19,7 +20,8 @@ from reproduce.errors import ConfigError
 from reproduce.launchers import SCHEDULERS, site
 from reproduce.launchers.ranks import Start, rank_map
 from reproduce.runner import jobs, script
-from reproduce.runner.plan import Plan
+from reproduce.runner import main as runner
+from reproduce.runner.plan import START_SECONDS, Plan
 from tests.helpers import ROOT
 from tests.helpers.needs import need_program
 from tests.helpers.stub_run import write_log
@@ -45,6 +47,11 @@ def own_site(folder: Path, text: str, name: str = "mine") -> Path:
     path = folder / f"{name}.toml"
     path.write_text(text.format(abci=files.FOLDER / "abci.toml"))
     return path
+
+
+def context(folder: Path) -> script.Context:
+    site_of = site.load("abci").filled("uge")
+    return script.Context("uge", site_of, "g", folder, folder, "/python", "paper", ("--tier", "paper"), True)
 
 
 def example(launcher: str, folder: Path) -> dict[str, str]:
@@ -100,7 +107,7 @@ def test_dry_run_is_a_script_that_hands_everything_in(tmp_path, capsys):
     assert run_all.main([*arguments, "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]) == 0
     text = capsys.readouterr().out
     assert not (tmp_path / "out").exists() and subprocess.run(["bash", "-n"], input=text, text=True).returncode == 0
-    assert 'report=$(qsub -terse -hold_jid "$table1,$curve,$figure3" report.sh)' in text
+    assert 'report=$(qsub -terse -hold_jid "$table1,$curve,$figure2_4,' in text
     assert "modelled: abci" in text and "node-hours" in text
 
 
@@ -118,12 +125,40 @@ def test_device_preset_and_pass_reach_the_runs_of_every_job(launcher, tmp_path, 
 
 
 def test_every_run_belongs_to_one_job_and_the_last_draws(tmp_path):
-    plan = Plan("paper", ARTEFACTS, data=tmp_path, out=tmp_path, seeds=2)
+    plan = Plan("paper", ARTEFACTS, data=tmp_path, out=tmp_path, seeds=2, processes=2048)
     found = jobs.jobs(plan, site.load("abci").filled("uge"), 2048)
     assert sorted(str(run) for job in found for run in job.runs) == sorted(map(str, plan.jobs))
     assert found[-1].name == jobs.REPORT and found[-1].after == tuple(job.name for job in found[:-1])
-    assert {job.name for job in found[:-1]} == {a.name for a in ARTEFACTS if a.runs.get("paper")}
-    assert {(job.nodes, job.ranks) for job in found[:-1]} == {(512, 2048)}
+    whole = {job.name: job for job in found[:-1] if not job.runs[0].is_for_speed}
+    assert set(whole) == {a.name for a in ARTEFACTS if a.runs.get("paper")}
+    assert {(job.nodes, job.ranks) for job in whole.values()} == {(512, 2048)}
+
+
+def test_each_number_of_devices_is_timed_in_a_job_that_holds_no_more(tmp_path):
+    plan = Plan("paper", ARTEFACTS, only=["figure2"], data=tmp_path, out=tmp_path, processes=2048)
+    *found, _ = jobs.jobs(plan, site.load("abci").filled("uge"), 2048)
+    assert [(job.name, job.ranks, job.nodes) for job in found] == [
+        (f"figure2_{count}", count, count // 4) for count in (4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
+    ]
+    for job in found:
+        assert {run.config.batch.workers for run in job.runs} == {job.ranks} and len(job.runs) == 4 * REPEATS
+        assert job.source == "modelled: abci" and job.requested > 2 * len(job.runs) * START_SECONDS["paper"]
+    text = script.script(found[1], context(tmp_path))
+    checks, trains = ([line for line in text.splitlines() if f"reproduce.engine.{what}" in line]
+                      for what in ("preflight", "train"))  # fmt: skip
+    recipe = "paper_configs/speed_b40_g1.toml --variant batch.workers=8 --variant data.train_images=5008"
+    assert len(checks) == 1 and recipe in checks[0] and f"{recipe} --seed 3" in "\n".join(trains)
+    assert "--processes 8 --inside figure2_8" in text
+
+
+def test_a_job_of_a_number_of_devices_does_its_runs_and_no_others(tmp_path, capsys, monkeypatch):
+    done = []
+    monkeypatch.setattr(runner, "train_all", lambda plan, *_, **__: (done.extend(plan.jobs), ([], False))[1])
+    call = ["--tier", "paper", "--launcher", "uge", "--cluster", "abci"]
+    call += ["--data", str(tmp_path), "--out", str(tmp_path)]
+    assert run_all.main([*call, "--processes", "8", "--inside", "figure2_8"]) == 0
+    assert len(done) == 4 * REPEATS and {job.config.batch.workers for job in done} == {8}
+    assert run_all.main([*call, "--processes", "8", "--inside", "figre2_8"]) == 2
 
 
 def test_done_runs_are_not_handed_in_again(tmp_path):

@@ -9,6 +9,7 @@ from reproduce.artefacts import ARTEFACTS
 from reproduce.engine.data import folders
 from reproduce.errors import ConfigError, DataError
 from reproduce.recipe import load as configs
+from reproduce.recipe.runs import WEAK_SCALING
 from tests.helpers import ROOT
 
 CONFIGS = sorted(p for p in ROOT.glob("paper_configs/**/*.toml") if (ROOT / "paper_configs/clusters") not in p.parents)
@@ -38,6 +39,7 @@ def test_every_recipe_value_has_a_source(path):
         "batch.bn_workers",
         "data.corrupt_images",
         "data.evaluate_on",
+        "data.subset",
         "model.zero_gamma",
         "optimizer.nesterov",
         "precision.loss_scale",
@@ -59,9 +61,9 @@ def test_the_headline_says_which_values_are_not_the_papers():
 
 def test_every_run_an_artefact_needs_has_a_config():
     for artefact in ARTEFACTS:
-        for runs in [*artefact.runs.values(), *artefact.optional.values()]:
+        for runs in [*artefact.runs.values(), *artefact.optional.values(), *artefact.speed.values()]:
             for run in runs:
-                assert (ROOT / f"paper_configs/{run}.toml").is_file(), run
+                assert configs.load_run(run).run.name == Path(run).name
 
 
 def variant(tmp_path, text: str, name="variant_b81920_g2048") -> Path:
@@ -214,3 +216,40 @@ def test_no_number_of_the_paper_is_in_the_engine():
     """Imports are checked by the contracts in pyproject.toml; a file can also be read by its name."""
     for path in ROOT.glob("reproduce/engine/**/*.py"):
         assert "paper.toml" not in path.read_text(), path
+
+
+# ---- variants -------------------------------------------------------------------------------------------------------
+
+
+def test_a_variant_is_a_run_of_its_own_with_its_changes_in_its_name():
+    run = "quick/speed_b40_w1@batch.workers=2,data.train_images=1252"
+    varied, plain = configs.load_run(run), configs.load_run("quick/speed_b40_w1")
+    assert (varied.batch.workers, varied.data.train_images) == (2, 1252) and varied.hash != plain.hash
+    assert (varied.run.name, plain.run.name) == (Path(run).name, "speed_b40_w1")
+    assert varied.sources["batch.workers"].kind == "override" and varied.run.purpose == "speed"
+    path = ROOT / "paper_configs/quick/speed_b40_w1.toml"
+    assert configs.load(path, [], ["batch.workers=2", "data.train_images=1252"]) == varied
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("batch.workers=3,x", "is not a TOML value"),
+        ('data.dataset="imagenet"', "becomes part of a folder's name"),
+        ("data.crop_area=[0.5, 1.0]", "becomes part of a folder's name"),
+        ("batch.wokers=2", "did you mean 'workers'"),
+        ("batch.workers=700", "must be at most train_images = 626"),
+    ],
+)
+def test_a_bad_variant_is_one_line(change, says):
+    with pytest.raises(ConfigError, match=re.escape(says)) as error:
+        configs.load(ROOT / "paper_configs/quick/speed_b40_w1.toml", variant=[change])
+    assert "\n" not in str(error.value)
+
+
+def test_of_a_weak_scaling_every_epoch_has_the_papers_updates():
+    headline = configs.load(HEADLINE)
+    for run in (run for runs in WEAK_SCALING.values() for run in runs):
+        config = configs.load_run(run)
+        assert set(config.epoch_updates()) == set(headline.epoch_updates()) == {16}
+        assert config.local_batch(0) == 40 and config.shard_size == headline.shard_size

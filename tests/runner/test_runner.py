@@ -15,7 +15,11 @@ from pathlib import Path
 import pytest
 
 from reproduce import events, gpus, revision, run_all
+from reproduce.artefact import REPEATS
 from reproduce.artefacts import ARTEFACTS
+from reproduce.launchers import site
+from reproduce.launchers.ranks import Start
+from reproduce.recipe.runs import WEAK_SCALING, name_of
 from reproduce.runner import launch, plan
 from reproduce.runner import main as runner
 from tests.helpers import ROOT
@@ -33,8 +37,8 @@ def stubbed(monkeypatch):
     class Stubbed:
         calls, fail, slow, interruptions = [], "", "", {}
 
-    def train_command(path, seed, out, data, processes, python, checkpoint_seconds, start, device, engine):
-        name = str(path.relative_to(CONFIGS).with_suffix(""))
+    def train_command(recipe, seed, out, data, processes, python, checkpoint_seconds, start, device, engine):
+        name = name_of(str((ROOT / recipe[0]).relative_to(CONFIGS).with_suffix("")), recipe[2::2])
         Stubbed.calls.append(f"{name} {seed}")
         interruptions = Stubbed.interruptions.get(name, "")
         return [sys.executable, str(STUB), name, str(seed), str(out), Stubbed.fail, Stubbed.slow, interruptions], {}
@@ -69,14 +73,22 @@ def test_dry_run_prints_every_command_and_creates_nothing(tmp_path):
     assert setup == ["bash", "reproduce/setup.sh", "run"]
     assert data[1:3] == ["-m", "reproduce.engine.data.embedded"]
     trains = [line for line in rest if "--seed" in line]
-    names = {name for a in ARTEFACTS for name in a.runs["quick"]}
-    found = {tuple(line[line.index("--seed") + step] for step in (-1, 1)) for line in trains}
-    assert found == {(f"paper_configs/{name}.toml", seed) for name in names for seed in "12"}
-    assert len(trains) == 2 * len(names), "a shared run is listed twice"
+    expected = {(name, seed) for a in ARTEFACTS for name in a.runs["quick"] for seed in "12"}
+    expected |= {(name, str(seed)) for name in WEAK_SCALING["quick"] for seed in range(1, REPEATS + 1)}
+    assert {run_of(line) for line in trains} == expected
+    assert len(trains) == len(expected), "a shared run is listed twice"
     assert all(line[line.index("--out") + 1] == str(tmp_path / "some results") for line in trains)
     assert [line[1] for line in rest[-1 - len(ARTEFACTS) : -1]] == [a.script for a in ARTEFACTS]
     assert rest[-1][1:3] == ["-m", "reproduce.report.page"]
     assert subprocess.run(["bash", "-n"], input=done.stdout, text=True).returncode == 0
+
+
+def run_of(words: list[str]) -> tuple[str, str]:
+    """The run and the seed that a command trains."""
+    at = words.index("--seed")
+    config = next(word for word in words if word.endswith(".toml"))
+    variant = words[words.index(config) + 2 : at : 2]
+    return name_of(config.removeprefix("paper_configs/").removesuffix(".toml"), variant), words[at + 1]
 
 
 def test_dry_run_of_the_paper_tier_needs_no_gpu(tmp_path):
@@ -122,9 +134,9 @@ def test_expected_minutes_come_from_published_logs_where_there_are_any(tmp_path,
 
 def test_processes_divide_the_workers():
     assert [launch.fit(n, 20) for n in (1, 2, 3, 8, 20, 64)] == [1, 2, 2, 5, 20, 20]
-    argv, _ = launch.train_command(CONFIGS / "x.toml", 1, ROOT / "results", ROOT / "data", 1)
+    argv, _ = launch.train_command(["x.toml"], 1, ROOT / "results", ROOT / "data", 1)
     assert argv[1:3] == ["-m", "reproduce.engine.train"]
-    argv, env = launch.train_command(CONFIGS / "x.toml", 1, ROOT / "results", ROOT / "data", 4)
+    argv, env = launch.train_command(["x.toml"], 1, ROOT / "results", ROOT / "data", 4)
     assert argv[1:4] == ["-m", "reproduce.engine.spawn", "4"]
     assert launch.gpu_count() or env == {"OMP_NUM_THREADS": "1"}
 
@@ -272,6 +284,30 @@ def test_what_is_for_the_engine_reaches_it(launcher, tmp_path, capsys):
     assert run_all.main(given) == 0
     trains = [line for line in capsys.readouterr().out.splitlines() if "--seed" in line]
     assert len(trains) == 2 and all("--execution fast,lars=foreach --pass-images 96" in line for line in trains)
+
+
+def test_a_run_for_its_speed_needs_a_device_for_each_worker(tmp_path):
+    def counts(processes, tier="node", **options):
+        made = plan.Plan(tier, ARTEFACTS, only=["figure2"], out=tmp_path, processes=processes, **options)
+        return sorted({job.config.batch.workers for job in made.jobs}), len(made.jobs)
+
+    assert counts(1) == ([1], 2 * REPEATS)  # real and synthetic; one device exchanges nothing, sooner or later
+    assert counts(3) == ([1, 2], 6 * REPEATS)
+    assert counts(8) == ([1, 2, 4, 8], 14 * REPEATS)
+    assert counts(2048, "paper") == ([2**k for k in range(2, 12)], 40 * REPEATS)
+    assert counts(2, "quick", seeds=5) == ([1, 2], 5 * 5), "more seeds than the fewest"
+    two = Start("torchrun", site.load("abci"), nodes=2, rendezvous="a:1")
+    assert counts(8, start=two) == ([2, 4, 8], 12 * REPEATS), "torchrun starts as many on every node"
+
+
+def test_all_numbers_of_devices_are_planned_where_nodes_are_as_many_as_needed(tmp_path, capsys):
+    call = ["--tier", "paper", "--launcher", "uge", "--cluster", "abci", "--dry-run", "--only", "figure2"]
+    assert run_all.main([*call, "--account", "a", "--data", str(tmp_path), "--out", str(tmp_path)]) == 0
+    assert "figure2_2048.sh" in capsys.readouterr().out
+    assert run_all.main(["--list", "--tier", "paper", "--only", "figure2"]) == 0
+    header, row = capsys.readouterr().out.splitlines()[:2]
+    at = header.index("device-hours")
+    assert 100 < float(row[at : at + 12].replace(",", "")) < 2000 and " 120 " in row
 
 
 # ---- doing --------------------------------------------------------------------------------------------------------

@@ -39,8 +39,9 @@ def index(root: Path, data) -> Index:
     """Index `root`, the data set's own folder, and check it against a config's `Data`.
 
     The embedded set may be larger than data.train_images: the first images of the fixed order are taken. With
-    data.evaluate_on = "held_out", the last val_images of that order are evaluated on, and val/ is not. Raises
-    `DataError`: missing folder or mapping, classes that differ, counts other than the config states.
+    data.subset any set may be larger, and of val/ evenly spread images are taken. With data.evaluate_on = "held_out",
+    the last val_images of that order are evaluated on, and val/ is not. Raises `DataError`: missing folder or mapping,
+    classes that differ, counts other than the config states.
     """
     root = Path(root)
     embedded = data.dataset == "fashion_mnist"
@@ -54,13 +55,15 @@ def index(root: Path, data) -> Index:
     classes = _checked_classes(root, data.classes)
     train, val = _class_files(root, "train", classes), _val(root, classes)
     held_out = data.val_images if data.evaluate_on == "held_out" else 0
-    if not held_out:
+    if not held_out and (not data.subset or len(val.names) < data.val_images):
         _counted(root, "val", len(val.names), data.val_images)
-    if not embedded or len(train.names) < data.train_images + held_out:
+    if not (embedded or data.subset) or len(train.names) < data.train_images + held_out:
         _counted(root, "train", len(train.names), data.train_images, held_out)
     order = plan.fixed_order(len(train.names))
     if held_out:
         val = _taken(train, np.sort(order[-held_out:]))
+    elif data.subset:
+        val = _taken(val, np.arange(data.val_images) * len(val.names) // data.val_images)
     return Index(_taken(train, order[: data.train_images]), val, classes)
 
 

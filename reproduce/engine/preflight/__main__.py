@@ -61,6 +61,7 @@ def parse(argv) -> argparse.Namespace:
         "may come twice as long after rank 0's (default: %(default)s)")  # fmt: skip
     add("--report", type=Path, metavar="FILE", help="also write all facts and findings, as JSON")
     add("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a value of the config")
+    add("--variant", action="append", default=[], metavar="SECTION.KEY=VALUE", help="as training is given")
     given = parser.parse_args(argv)
     if given.data and not given.config:
         raise ConfigError("--data without a config: name the config, which says how many images there must be")
@@ -108,7 +109,7 @@ def look_around(given: argparse.Namespace, place: Place, board: Board) -> dict:
     config: Config | None = None
     refused = ""
     try:
-        config = configs.load(given.config, given.set) if given.config else None
+        config = configs.load(given.config, given.set, given.variant) if given.config else None
     except UserError as error:
         refused = str(error)
     disks = {name: folder for name in ("out", "scratch") if (folder := getattr(given, name))}
