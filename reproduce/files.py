@@ -19,6 +19,7 @@ from typing import Any
 
 SMALL = 16 << 20  # bytes: configs, side-car files, everything a person writes
 LOG = 256 << 20  # bytes: the longest public log has 90 MB
+IMAGE = 256 << 20  # bytes: the largest of ImageNet has 15 MB
 PARTIAL = ".partial"
 ATTEMPTS = 5
 
@@ -32,14 +33,26 @@ def why(error: Exception) -> str:
 def read_bytes(path: Path, limit: int = SMALL) -> bytes:
     """The content of a regular file of at most `limit` bytes. Raises `OSError`; a pipe or device does not block it."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:
+    try:
         facts = os.fstat(descriptor)
+        if stat.S_ISDIR(facts.st_mode):
+            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if not stat.S_ISREG(facts.st_mode):
             raise OSError(errno.EINVAL, "is no regular file", str(path))
-        content = b"" if facts.st_size > limit else file.read(limit + 1)
+        content = b"" if facts.st_size > limit else _all(descriptor, facts.st_size, limit)
         if max(facts.st_size, len(content)) > limit:
             raise OSError(errno.EFBIG, f"is larger than {limit >> 20} MB", str(path))
         return content
+    finally:
+        os.close(descriptor)
+
+
+def _all(descriptor: int, size: int, limit: int) -> bytes:
+    """What a file that states its size holds; of one beyond `limit`, somewhat more than that. Often a single read."""
+    content = os.read(descriptor, size + 1)
+    while len(content) != size and len(content) <= limit and (more := os.read(descriptor, 1 << 20)):
+        content += more  # one that grows, or one of /proc, which states no size
+    return content
 
 
 def read_text(path: Path, limit: int = SMALL, errors: str = "strict") -> str:

@@ -1,5 +1,7 @@
 """Damaged image files: named in one line, or left out and counted where the config allows it."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from PIL import Image
 
 from reproduce.engine.data.images import substituted
 from reproduce.errors import DataError
-from tests.helpers.data import BACKENDS, NEEDS_DALI, encode, make_folder, picture, updates
+from tests.helpers.data import BACKENDS, encode, make_folder, updates
 
 DAMAGE = {
     "truncated": lambda data: data[: len(data) // 2],
@@ -99,19 +101,6 @@ def test_a_file_that_vanished_is_named(opened, tmp_path):
         list(loader.train_epoch(0))
 
 
-@NEEDS_DALI
-def test_what_only_dali_cannot_decode_goes_to_torchvision(opened, tmp_path):
-    root = make_folder(tmp_path / "d")
-    path = sorted((root / "train" / "n02").iterdir())[1]
-    path.write_bytes(encode(picture(3, 50, 60), "GIF"))
-    expected = updates(opened(root, backend="torchvision").train_epoch(0))
-    loader = opened(root, backend="dali")
-    with pytest.warns(UserWarning, match="dali-cpu failed on the batch"):
-        found = updates(loader.train_epoch(0))
-    assert loader.bad == (set(), set())
-    assert all(torch.allclose(found[u][0], expected[u][0], atol=0.2) for u in expected)
-
-
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_an_image_that_is_too_large_is_said_to_be_too_large(opened, tmp_path, monkeypatch, backend):
     root = make_folder(tmp_path / "d")
@@ -129,3 +118,29 @@ def test_grey_of_16_bits_is_its_upper_8_bits_on_both_back_ends(opened, tmp_path,
     images, _, numbers = next(iter(opened(root, backend=backend).val_batches()))
     grey = images[numbers.tolist().index(0)] * torch.tensor([58.4, 57.1, 57.4])[:, None, None]
     assert (grey + torch.tensor([123.7, 116.3, 103.5])[:, None, None] - 100).abs().max() < 1.01
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kind", ["pipe", "device", "huge"])
+def test_only_regular_files_of_a_sane_size_are_read(opened, tmp_path, kind, backend):
+    root = make_folder(tmp_path / "d")
+    path = sorted((root / "val" / "n02").iterdir())[0]
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        with open(path, "wb") as file:
+            file.truncate(30 << 30)
+    with pytest.raises(DataError, match=f"{path.name}: cannot be read: is (no regular file|larger than 256 MB)"):
+        list(opened(root, backend=backend).val_batches())
+
+
+def test_a_file_that_starts_another_program_is_not_opened(opened, tmp_path):
+    """PIL has EPS rendered by Ghostscript, whatever the file is called."""
+    root = make_folder(tmp_path / "d")
+    path = sorted((root / "val" / "n02").iterdir())[0]
+    Image.new("RGB", (40, 40)).save(path, "EPS")
+    with pytest.raises(DataError, match=f"{path.name}: cannot be decoded: no image header"):
+        list(opened(root, backend="torchvision").val_batches())

@@ -9,6 +9,8 @@ up to 16 where 375 pixels shrink to 28, a few levels in the mean.
 
 import importlib
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -120,3 +122,71 @@ def test_exif_orientation_is_ignored(tmp_path, backend):
     else:
         results = [execute(TorchvisionBackend(data, CPU, 1), work) for work in (plain, turned)]
     assert torch.equal(*results)
+
+
+def odd_kinds() -> dict[str, bytes]:
+    """The same scene in all that image files of a data set may be."""
+    scene, grey = picture(4, 90, 120), picture(4, 90, 120, 1)
+    deep = Image.fromarray(np.asarray(grey).astype(np.uint16) * 256 + 77)
+    veil = Image.fromarray(np.tile(np.linspace(0, 255, 120).astype(np.uint8), (90, 1)))
+    palette = scene.quantize(64)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return {
+        "jpeg": encode(scene, "JPEG"), "grey.jpeg": encode(grey, "JPEG"),
+        "cmyk.jpeg": encode(scene.convert("CMYK"), "JPEG"),
+        "progressive.jpeg": encode(scene, "JPEG", progressive=True), "rgb.jpeg": encode(scene, "JPEG", keep_rgb=True),
+        "turned.jpeg": encode(scene, "JPEG", exif=exif), "turned.png": encode(scene, "PNG", exif=exif),
+        "png": encode(scene, "PNG"), "grey.png": encode(grey, "PNG"), "deep.png": encode(deep, "PNG"),
+        "colour16.png": png16(np.asarray(scene)), "interlaced.png": adam7(np.asarray(grey)),
+        "palette.png": encode(palette, "PNG"), "clear_palette.png": encode(palette, "PNG", transparency=3),
+        "clear_grey.png": encode(grey, "PNG", transparency=128),
+        "clear.png": encode(scene, "PNG", transparency=(1, 2, 3)),
+        "bits.png": encode(grey.convert("1"), "PNG"), "la.png": encode(Image.merge("LA", (grey, veil)), "PNG"),
+        "rgba.png": encode(Image.merge("RGBA", (*scene.split(), veil)), "PNG"), "gif": encode(scene, "GIF"),
+        "bmp": encode(scene, "BMP"), "tiff": encode(scene, "TIFF"), "webp": encode(scene, "WEBP", lossless=True),
+    }  # fmt: skip
+
+
+def png(width: int, height: int, bits: int, colour: int, interlaced: int, rows: bytes) -> bytes:
+    """A PNG as PIL does not write it."""
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, interlaced)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    sums = (struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts)
+    chunks = (struct.pack(">I", len(data)) + kind + data + crc for (kind, data), crc in zip(parts, sums))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def png16(pixels: np.ndarray) -> bytes:
+    rows = (pixels.astype(">u2") * 256 + 77).astype(">u2").reshape(len(pixels), -1)
+    return png(pixels.shape[1], pixels.shape[0], 16, 2, 0, b"".join(b"\0" + row.tobytes() for row in rows))
+
+
+def adam7(pixels: np.ndarray) -> bytes:
+    passes = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+    parts = (pixels[top::down, left::right] for top, left, down, right in passes)
+    rows = b"".join(b"\0" + row.tobytes() for part in parts for row in part)
+    return png(pixels.shape[1], pixels.shape[0], 8, 0, 1, rows)
+
+
+@NEEDS_DALI
+@pytest.mark.parametrize(("colours", "most"), [({}, 1.01), (GREY, 2.01)], ids=["rgb", "grey"])
+def test_every_kind_of_image_is_the_same_on_both_back_ends(opened, tmp_path, colours, most):
+    """Where colours become grey, that is rounded too."""
+    kinds = odd_kinds()
+    for part in ("train", "val"):
+        for name, content in kinds.items():
+            path = tmp_path / part / "n01" / f"{name}.{'png' if 'png' in name else 'JPEG'}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    count = {"data__train_images": len(kinds), "data__val_images": len(kinds), "data__classes": 1,
+             "batch__local_batch": 2, "data__image_size": 64, "data__eval_resize": 72, **colours}  # fmt: skip
+    seen = {}
+    for backend in ("dali", "torchvision"):
+        batches = list(opened(tmp_path, backend=backend, **count).val_batches())
+        seen[backend] = torch.cat([images for images, _, _ in batches])
+    data = make_config(tmp_path / "c", **count).data
+    scale = torch.tensor(data.std).view(1, -1, 1, 1)
+    worst = ((seen["dali"] - seen["torchvision"]).abs() * scale)[..., 1:-1, 1:-1].amax((1, 2, 3))
+    differing = {name: round(level.item(), 1) for name, level in zip(sorted(kinds), worst) if level > most}
+    assert not differing, "grey levels of 255"

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from reproduce import files
 from reproduce.errors import DataError
 
 CACHE_BYTES = 1_000_000_000  # a set smaller than this is kept in memory, encoded
 DECODE_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what PIL raises for damaged files
 ENDS = (b"\xff\xd9", b"IEND\xaeB`\x82")  # the last bytes of a whole JPEG and of a whole PNG
-PNG = b"\x89PNG\r\n\x1a\n"  # then the header: bit depth at byte 24, colour type at 25 (0: grey, 4: with alpha)
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")  # PIL knows more, one of which starts another program
 READ_THREADS = 8  # files in flight for a set that is not cached: hides the latency of a network file system
 
 
@@ -27,6 +28,7 @@ class ImageFiles:
         self.root, self.names, self.corrupt = Path(root), names, corrupt
         self.bad: set[int] = set()
         self._sizes = np.zeros((len(names), 2), np.int32)
+        self._odd: set[int] = set()
         self._cache: list[bytes | None] | None = [None] * len(names) if self._fits_in_memory() else None
         self._pool = None if self._cache is not None else ThreadPoolExecutor(READ_THREADS)
 
@@ -57,32 +59,43 @@ class ImageFiles:
     def _read(self, number: int) -> bytes:
         path = self.root / self.names[number]
         try:
-            return eight_bits(path.read_bytes())
+            content = files.read_bytes(path, files.IMAGE)
         except OSError as error:
             raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+        return plain(content) if number in self._odd else content
 
     def sizes(self, numbers: np.ndarray, encoded: list[bytes]) -> np.ndarray:
         """int32 [n, 2] heights and widths in pixels as stored (EXIF orientation is ignored by both back-ends).
 
-        A file whose header cannot be parsed is reported to `mark_corrupt`, and its row is zero; one that seems to be
-        cut short is examined, as a back-end that decodes only a window of it may never reach the end.
+        Those of `encoded` that `is_odd` finds are replaced by what `plain` makes of them. A file whose header cannot be
+        parsed is reported to `mark_corrupt`, and its row is zero; one that seems to be cut short is examined, as a
+        back-end that decodes only a window of it may never reach the end.
         """
-        for at in np.flatnonzero(self._sizes[numbers, 0] == 0):
+        for at in np.flatnonzero(self._sizes[numbers, 0] == 0).tolist():
             try:
-                with Image.open(io.BytesIO(encoded[at])) as image:
+                with opened(encoded[at]) as image:
                     self._sizes[numbers[at]] = image.height, image.width
+                    odd = is_odd(image)
             except DECODE_ERRORS as error:
                 self.mark_corrupt(int(numbers[at]), _why(error, encoded[at]))
                 continue
             if not encoded[at].endswith(ENDS):
                 self.examine(numbers[at : at + 1], encoded[at : at + 1])
+            if odd:
+                self._make_plain(int(numbers[at]), encoded, at)
         return self._sizes[numbers]
+
+    def _make_plain(self, number: int, encoded: list[bytes], at: int) -> None:
+        encoded[at] = plain(encoded[at])
+        self._odd.add(number)
+        if self._cache is not None:
+            self._cache[number] = encoded[at]
 
     def examine(self, numbers: np.ndarray, encoded: list[bytes]) -> None:
         """Decode each file with PIL, the judge of what is corrupt, and `mark_corrupt` those that fail."""
         for number, data in zip(numbers.tolist(), encoded):
             try:
-                with Image.open(io.BytesIO(data)) as image:
+                with opened(data) as image:
                     image.convert("RGB")
             except DECODE_ERRORS as error:
                 self.mark_corrupt(number, _why(error, data))
@@ -101,21 +114,35 @@ class ImageFiles:
             self._pool.shutdown(cancel_futures=True)
 
 
-def eight_bits(encoded: bytes) -> bytes:
-    """A PNG of 16-bit grey as one of its upper 8 bits; every other file as it is.
+def opened(encoded: bytes) -> Image.Image:
+    """An image of which the header has been read. Raises `DECODE_ERRORS`."""
+    return Image.open(io.BytesIO(encoded), formats=FORMATS)
 
-    PIL clips such values to 255 where DALI scales them, so both back-ends are given the same 8 bits.
+
+def is_odd(image: Image.Image) -> bool:
+    """Whether decoders may differ on an image just opened: in a format, a depth or a number of channels that is rare.
+
+    JPEG or PNG, grey or RGB, of eight bits, without transparency is what every decoder makes the same pixels of.
     """
-    if not (encoded.startswith(PNG) and encoded[24:25] == b"\x10" and encoded[25:26] in (b"\0", b"\4")):
-        return encoded
+    common = image.format in ("JPEG", "PNG") and image.mode in ("L", "RGB") and "transparency" not in image.info
+    return not common or (image.format == "PNG" and image.tile[0][3] != image.mode)  # type: ignore[attr-defined]
+
+
+def plain(encoded: bytes) -> bytes:
+    """An odd image as a PNG of grey or RGB and eight bits, by PIL, so that each back-end is given the same pixels.
+
+    Of 16 bits the upper eight are kept, which PIL does for colours but not for grey; what is transparent is shown.
+    """
     try:
-        with Image.open(io.BytesIO(encoded)) as image:
-            pixels = np.asarray(image)
+        with opened(encoded) as image:
+            found = np.asarray(image)
+            if found.dtype.kind in "iu" and found.dtype.itemsize > 1:
+                image = Image.fromarray((found.clip(0, 65535).astype(np.uint16) >> 8).astype(np.uint8))
+            made, buffer = image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"), io.BytesIO()
     except DECODE_ERRORS:
         return encoded  # whoever decodes it says what is wrong
-    grey = (pixels >> 8).astype(np.uint8) if pixels.ndim == 2 else pixels[..., 0].astype(np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(grey).save(buffer, "PNG", compress_level=1)
+    made.info.clear()  # among it what is transparent
+    made.save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
 
 

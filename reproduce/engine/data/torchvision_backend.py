@@ -3,7 +3,6 @@
 It is also the reference: DALI is tested against it, and it decodes what DALI cannot.
 """
 
-import io
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,7 +13,7 @@ import torchvision.transforms.functional as F
 from PIL import Image
 from torchvision.transforms import InterpolationMode
 
-from reproduce.engine.data.images import DECODE_ERRORS
+from reproduce.engine.data.images import DECODE_ERRORS, opened
 from reproduce.engine.data.plan import share
 from reproduce.engine.data.windows import centre_offsets
 
@@ -64,7 +63,7 @@ class TorchvisionBackend:
 
     def _open(self, encoded: bytes) -> Image.Image:
         """Converted only to another mode: even to the same one it copies all pixels, a tenth of the whole work."""
-        file = Image.open(io.BytesIO(encoded))
+        file = opened(encoded)
         file.load()
         return file if file.mode == self._mode else file.convert(self._mode)
 
