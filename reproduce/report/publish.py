@@ -44,7 +44,7 @@ def publish(
     found = runs.collect(results, tier, pieces)
     objections = [line for m in found for line in objections_to(m, tier, figures / "measured" / tier)]
     varied = variants(tier, results, pieces)
-    objections += [line for m in varied for line in objections_to_logs(m, tier)]
+    objections += [f"{m.results.relative_to(results)}/{line}" for m in varied for line in objections_to_logs(m, tier)]
     objections += [line for path in benchmarks(tier, results) for line in objections_to_benchmark(path)]
     if objections:
         raise UserError(f"{results}: not published as tier {tier}:", *objections)

@@ -12,7 +12,12 @@ from reproduce.artefact import Artefact
 from reproduce.artefacts import artefact
 from reproduce.errors import UserError
 from reproduce.events import read_log
+from reproduce.recipe import variants
+from reproduce.recipe.variants import REGIMES, at_rate, with_changes
 from reproduce.report import claims, publish
+from reproduce.report import published as published_list
+from reproduce.results import rates
+from reproduce.results.rates import Rate
 from tests.helpers import ROOT
 from tests.helpers.logs import write_log
 
@@ -126,6 +131,32 @@ def test_nothing_else_is_copied_and_nothing_deleted(place):
     drawn = {f"measured/quick/table1.{kind}" for kind in ("md", "csv", "tex", "json")}
     drawn |= {f"measured/quick/table1_rows.{kind}" for kind in ("csv", "tex")}
     assert names == logs | drawn | {"measured/SHA256SUMS", "measured/quick/tuning.csv"} and kept.read_text() == "kept"
+
+
+def test_variants_of_a_run_and_their_rates_are_published_and_checked(place, monkeypatch):
+    monkeypatch.setattr(publish, "ARTEFACTS", (artefact("ablation"),))
+    run = REGIMES["scarce"]
+    rates.write(place.results, [Rate(f"scarce/{name}", rate, 81 - rate) for name in ("reference", "lars_off")
+                                for rate in (1.0, 2.0, 4.0)])  # fmt: skip
+    for name, top1 in (("reference", 0.81), ("lars_off", 0.79)):
+        one = next(one for one in variants.variants(with_changes(run)) if one.name == name)
+        changes = (*one.changes, *at_rate(with_changes(run, one.changes), 1.0))
+        for seed in (1, 2, 3):
+            place.log(run, seed, folder=rates.folder_of(place.results, "scarce", name), changes=changes,
+                      top1=top1 + seed / 1000)  # fmt: skip
+    lines = place.publish()
+    log = "measured/quick/ablation/scarce/lars_off/logs/scarce_b1600_w40/result_2.txt"
+    assert f"added figures/{log}" in lines and "added figures/measured/quick/rates.csv" in lines
+    assert "added figures/measured/quick/ablation.md" in lines
+    sums = (place.figures / "measured/SHA256SUMS").read_text()
+    assert log.removeprefix("measured/") in sums and "quick/rates.csv" in sums
+    assert place.publish() == [], "a second call changes nothing"
+    path = place.figures / log
+    path.write_text(path.read_text().replace('"value": 0.792', '"value": 1.792'))
+    assert [line for line in published_list.damaged(place.figures / "measured") if "lars_off" in line]
+    place.log(run, 4, revision=None, folder=rates.folder_of(place.results, "scarce", "reference"),
+              changes=at_rate(with_changes(run), 1.0))  # fmt: skip
+    place.refused("reference/logs/scarce_b1600_w40/result_4.txt: does not say of which revision it is")
 
 
 def test_one_artefact_is_published_without_the_runs_of_the_others(place, monkeypatch):

@@ -1,18 +1,21 @@
 """The search for rates and the list of what the evidence is made of: right rates, right images, right order."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from reproduce.engine.schedule import Schedule
+from reproduce.errors import UserError
 from reproduce.events import Accuracy, RunLog
 from reproduce.recipe import load as configs
 from reproduce.recipe import variants
 from reproduce.recipe.runs import EARLIER_ROWS
 from reproduce.recipe.variants import Variant, at_rate, shortened, with_changes
 from reproduce.results import rates
-from reproduce.trials import evidence
+from reproduce.results.rates import Rate
+from reproduce.trials import adopt, evidence
 from reproduce.trials.evidence import Campaign, Subject
 
 QUICK = [*EARLIER_ROWS, *variants.REGIMES.values()]
@@ -114,3 +117,21 @@ def test_a_diverged_run_is_a_result_and_is_not_tried_again(tmp_path, monkeypatch
     assert job.done() is None
     monkeypatch.setattr(evidence, "read_log", lambda path: RunLog(path, "complete", config={"hash": "x"}, seed=0))
     assert job.done() is None, "of another recipe"
+
+
+@pytest.mark.parametrize("run", EARLIER_ROWS)
+def test_an_adopted_rate_is_in_the_file_with_its_source_and_keeps_the_runs_made_at_it(tmp_path, run):
+    tried = [Rate("x", 0.1, 80.0), Rate("x", 0.25, 82.0), Rate("x", 0.625, 81.0)]
+    before, path = with_changes(run), variants.path_of(run)
+    text = adopt.adopted(path.read_text(), before, tried)
+    text = re.sub(r'"(\.\./)?([a-z_0-9]+\.toml)"', lambda m: f'"{(path.parent / (m[1] or "") / m[2]).resolve()}"', text)
+    (tmp_path / path.name).write_text(text)
+    after = configs.load(tmp_path / path.name)
+    assert after.schedule.peak_lr == 0.25 and after.sources["schedule.peak_lr"].kind == "tuned_here"
+    assert after.hash == with_changes(run, at_rate(before, 0.25)).hash
+    assert "best of 0.1, 0.25 and 0.625" in after.sources["schedule.peak_lr"].ref
+
+
+def test_a_file_without_a_peak_rate_is_refused():
+    with pytest.raises(UserError, match="states peak_lr 0 times"):
+        adopt.adopted("[schedule]\n", with_changes(EARLIER_ROWS[0]), [Rate("x", 1.0, 1.0)])
