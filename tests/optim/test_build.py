@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from reproduce.engine.optim import build
-from reproduce.engine.optim.build import NoLibraryError
+from reproduce.engine import build
+from reproduce.engine.build import NoLibraryError
 
 SOURCE = "int answer(void) { return 42; }\n"
 

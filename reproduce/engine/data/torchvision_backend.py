@@ -1,11 +1,13 @@
-"""The back-end that runs everywhere: PIL decodes, torchvision's own functions cut and scale, one image at a time.
+"""The back-end that runs everywhere: PIL decodes, and our kernel or torchvision's own functions cut and scale.
 
-It is also the reference: DALI is tested against it, and it decodes what DALI cannot.
+The two give the same pixels, to the bit. This is also the reference: DALI is tested against it, and it decodes what
+DALI cannot.
 """
 
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from torchvision.transforms import InterpolationMode
 
 from reproduce.engine.data.images import DECODE_ERRORS, opened
 from reproduce.engine.data.plan import share
+from reproduce.engine.data.scaling import Scaler, kernel
 from reproduce.engine.data.windows import centre_offsets
 
 AHEAD = 2  # jobs in progress: one being collected, one behind it so that no thread idles
@@ -30,8 +33,11 @@ class TorchvisionBackend:
         self._data, self._device = data, device
         self._mode = "L" if len(data.mean) == 1 else "RGB"
         # Of a row of pixels: torch takes ten times as long where it has to go through three values at a time.
-        self._mean = torch.tensor(data.mean, device=device).repeat(data.image_size)
-        self._std = torch.tensor(data.std, device=device).repeat(data.image_size)
+        self._mean = torch.tensor(data.mean).repeat(data.image_size)
+        self._std = torch.tensor(data.std).repeat(data.image_size)
+        self._kernel = kernel()
+        # to a GPU go bytes, which are normalised there
+        self._kind = np.float32 if self._kernel and device.type == "cpu" else np.uint8
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads)
 
@@ -41,16 +47,16 @@ class TorchvisionBackend:
         A job has `encoded` (n byte strings), `pixels` (what `decode` made of them, uint8 [n, H, W, C] as they are all
         of one size; or None), `geometry` int64 [n, 6] and `flips` bool [n], see `windows`.
         """
-        flying: deque[tuple[object, list[Future]]] = deque()
+        flying: deque[tuple[object, np.ndarray, list[Future]]] = deque()
         try:
             for job in jobs:
-                flying.append((job, self._start(job)))
+                flying.append((job, *self._start(job)))
                 if len(flying) == AHEAD:
                     yield self._finish(*flying.popleft())
             while flying:
                 yield self._finish(*flying.popleft())
         finally:
-            for _, futures in flying:
+            for *_, futures in flying:
                 for future in futures:
                     future.cancel()
 
@@ -67,29 +73,48 @@ class TorchvisionBackend:
         file.load()
         return file if file.mode == self._mode else file.convert(self._mode)
 
-    def _start(self, job) -> list[Future]:
-        parts = (share(len(job.flips), part, self._threads) for part in range(self._threads))
-        return [self._pool.submit(self._images, job, slice(part.start, part.stop)) for part in parts if part]
+    def _start(self, job) -> tuple[np.ndarray, list[Future]]:
+        """The images of a job, and what fills them: float32 and normalised, or uint8."""
+        size, count = self._data.image_size, len(job.flips)
+        images = np.empty((count, size, size, len(self._data.mean)), self._kind)
+        offsets = centre_offsets(job.geometry, size)
+        fill = partial(self._by_pil, images, offsets)
+        if self._kernel:
+            values = self._mean.numpy(), self._std.numpy()
+            fill = partial(self._by_kernel, Scaler(self._kernel, images, job.geometry, offsets, job.flips, *values))
+        parts = (share(count, part, self._threads) for part in range(self._threads))
+        return images, [self._pool.submit(fill, job, part) for part in parts if part]
 
-    def _finish(self, job, futures: list[Future]) -> tuple:
+    def _finish(self, job, images: np.ndarray, futures: list[Future]) -> tuple:
         try:
-            images = torch.cat([future.result() for future in futures])
+            for future in futures:
+                future.result()
         except DECODE_ERRORS:
             return job, None
-        rows = images.to(self._device, torch.float32).flatten(2)
-        return job, rows.sub_(self._mean).div_(self._std).view(images.shape)
+        found = torch.from_numpy(images).to(self._device, torch.float32)
+        if images.dtype == np.uint8:
+            mean, std = self._mean.to(self._device), self._std.to(self._device)
+            found.flatten(2).sub_(mean).div_(std)
+        return job, found
 
-    def _images(self, job, part: slice) -> torch.Tensor:
-        """uint8 [n, H, W, C]: a part of a job, not normalised."""
+    def _by_kernel(self, scaler: Scaler, job, part: range) -> None:
+        if job.pixels is not None:
+            scaler.pixels(part.start, job.pixels[part.start : part.stop])
+            return
+        for number in part:
+            scaler.picture(number, self._open(job.encoded[number]))
+
+    def _by_pil(self, images: np.ndarray, offsets: np.ndarray, job, part: range) -> None:
+        """A part of a job, not normalised."""
+        at = slice(part.start, part.stop)
         if job.pixels is None:
-            images = map(self._open, job.encoded[part])
+            pictures = map(self._open, job.encoded[at])
         else:
-            images = map(Image.fromarray, job.pixels[part, :, :, 0] if self._mode == "L" else job.pixels[part])
-        geometry, size = job.geometry[part], self._data.image_size
-        offsets = centre_offsets(geometry, size)
-        # Bytes joined, not tensors stacked: a tensor for each small image takes longer than all the rest.
-        joined = bytearray().join(map(self._cut, images, geometry.tolist(), offsets.tolist(), job.flips[part].tolist()))
-        return torch.frombuffer(joined, dtype=torch.uint8).view(-1, size, size, len(self._data.mean))
+            pictures = map(Image.fromarray, job.pixels[at, :, :, 0] if self._mode == "L" else job.pixels[at])
+        rows = zip(pictures, job.geometry[at].tolist(), offsets[at].tolist(), job.flips[at].tolist())
+        # Bytes joined, not one array after another: an array for each small image takes longer than all the rest.
+        joined = b"".join(self._cut(*row) for row in rows)
+        images[at] = np.frombuffer(joined, np.uint8).reshape(-1, *images.shape[1:])
 
     def _cut(self, image: Image.Image, geometry: list[int], offset: list[int], flip: bool) -> bytes:
         top, left, height, width, *resized = geometry

@@ -5,13 +5,11 @@ PyTorch's multi-tensor operations stream all tensors through memory several time
 
 import ctypes
 import functools
-import platform
 from pathlib import Path
 
 import torch
 
-from reproduce.engine.environment import cpuinfo
-from reproduce.engine.optim.build import NoLibraryError, library
+from reproduce.engine.build import NoLibraryError, library, processor
 from reproduce.engine.optim.foreach import Lars, gradients_of
 from reproduce.errors import ConfigError
 
@@ -84,10 +82,8 @@ def why_not() -> str:
 
 @functools.cache
 def _kernel():
-    # a kernel made for one processor may not run on another that shares a home folder
-    about = f"{platform.machine()} {platform.processor()} {cpuinfo('flags') or cpuinfo('Features')}".encode()
     try:
-        function = library(SOURCE, about).lars_step
+        function = library(SOURCE, processor()).lars_step
     except (NoLibraryError, ConfigError, AttributeError) as error:
         return None, str(error)
     function.restype = None

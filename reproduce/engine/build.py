@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import hashlib
 import os
+import platform
 import shutil
 import signal
 import stat
@@ -18,6 +19,7 @@ import time
 from pathlib import Path
 
 from reproduce import environ
+from reproduce.engine.environment import cpuinfo
 
 COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ["-O3", "-std=c11", "-fno-math-errno", "-shared", "-fPIC"]
@@ -42,6 +44,11 @@ def library(source: Path, about: bytes) -> ctypes.CDLL:
             return ctypes.CDLL(str(put(compile_(source, Path(scratch)), Path(scratch), name)))
     except OSError as error:
         raise NoLibraryError(f"{folder or tempfile.gettempdir()}: {error.strerror or error}") from None
+
+
+def processor() -> bytes:
+    """What this machine's is: a library made for one may not run on another that shares a home folder."""
+    return f"{platform.machine()} {platform.processor()} {cpuinfo('flags') or cpuinfo('Features')}".encode()
 
 
 def own_folder() -> Path | None:
