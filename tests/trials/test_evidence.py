@@ -15,8 +15,9 @@ from reproduce.recipe.runs import EARLIER_ROWS
 from reproduce.recipe.variants import Variant, at_rate, shortened, with_changes
 from reproduce.results import rates
 from reproduce.results.rates import Rate
-from reproduce.trials import adopt, evidence
-from reproduce.trials.evidence import Campaign, Subject
+from reproduce.trials import adopt, subjects
+from reproduce.trials.evidence import Campaign
+from reproduce.trials.subjects import Subject
 
 QUICK = [*EARLIER_ROWS, *variants.REGIMES.values()]
 
@@ -82,13 +83,13 @@ def test_linear_decay_is_the_polynomial_of_power_one():
 
 def test_rates_are_chosen_on_held_out_images_and_the_chosen_one_is_tested():
     subject = Subject(EARLIER_ROWS[2])
-    search = evidence.tuning_job(subject, 0.5, Path("out")).config
+    search = subjects.tuning_job(subject, 0.5, Path("out")).config
     assert search.data.evaluate_on == "held_out" and search.data.train_images + search.data.val_images <= 60_000
-    test = evidence.test_job(subject, 0.5, 1, Path("out"))
+    test = subjects.test_job(subject, 0.5, 1, Path("out"))
     assert test.config.data.evaluate_on == "val" and test.config.schedule.epochs == 90
-    assert evidence.SEED != test.seed and str(test.log) == "out/logs/akiba_b320_w10/result_1.txt"
-    variant = evidence.regime("scarce")[1]
-    assert str(evidence.test_job(variant, 1.0, 2, Path("out")).log) == (
+    assert subjects.SEED != test.seed and str(test.log) == "out/logs/akiba_b320_w10/result_1.txt"
+    variant = subjects.regime("scarce")[1]
+    assert str(subjects.test_job(variant, 1.0, 2, Path("out")).log) == (
         "out/ablation/scarce/lars_off/logs/scarce_b1600_w40/result_2.txt"
     )
 
@@ -109,13 +110,13 @@ def test_the_third_rate_lies_beyond_the_better_of_two(tmp_path, monkeypatch, top
 
 
 def test_a_diverged_run_is_a_result_and_is_not_tried_again(tmp_path, monkeypatch):
-    job = evidence.tuning_job(evidence.regime("scarce")[0], 10.0, tmp_path)
+    job = subjects.tuning_job(subjects.regime("scarce")[0], 10.0, tmp_path)
     about = {"hash": job.config.hash}
-    monkeypatch.setattr(evidence, "read_log", lambda path: RunLog(path, "aborted", "loss", config=about, seed=0))
+    monkeypatch.setattr(subjects, "read_log", lambda path: RunLog(path, "aborted", "loss", config=about, seed=0))
     assert job.done().status == "aborted"
-    monkeypatch.setattr(evidence, "read_log", lambda path: RunLog(path, "incomplete", "cut", config=about, seed=0))
+    monkeypatch.setattr(subjects, "read_log", lambda path: RunLog(path, "incomplete", "cut", config=about, seed=0))
     assert job.done() is None
-    monkeypatch.setattr(evidence, "read_log", lambda path: RunLog(path, "complete", config={"hash": "x"}, seed=0))
+    monkeypatch.setattr(subjects, "read_log", lambda path: RunLog(path, "complete", config={"hash": "x"}, seed=0))
     assert job.done() is None, "of another recipe"
 
 

@@ -1,0 +1,121 @@
+"""What the evidence is made of: subjects that get a rate of their own, and the runs that choose and test it."""
+
+import functools
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from reproduce.events import RunLog, log_path, read_log
+from reproduce.judge.techniques import TECHNIQUES
+from reproduce.recipe import variants
+from reproduce.recipe.load import Config
+from reproduce.recipe.runs import EARLIER_ROWS, QUICK_SWEEP
+from reproduce.recipe.variants import REFERENCE, REGIMES, Variant, at_rate, shortened, with_changes
+from reproduce.results import rates
+
+SEED = 0  # of the search; no published run has it
+HELD_OUT = ('data.evaluate_on="held_out"', "data.val_images=10000")
+STEP = 2.5  # between the rates tried
+PARTS = 3  # a row is tuned on 1 / PARTS of its epochs
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What gets a rate of its own: a row of Table 1, or a variant of a regime."""
+
+    run: str
+    variant: Variant | None = None  # None: a row
+    regime: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.regime}/{self.variant.name}" if self.variant else Path(self.run).name
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        return self.variant.changes if self.variant else ()
+
+    @property
+    def config(self) -> Config:
+        return with_changes(self.run, self.changes)
+
+    def logs_below(self, out: Path) -> Path:
+        return rates.folder_of(out, self.regime, self.variant.name) if self.variant else out
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: overrides of a config, a seed, and the folder its log goes to."""
+
+    run: str
+    changes: tuple[str, ...]
+    seed: int
+    out: Path
+
+    @property
+    def config(self) -> Config:
+        return with_changes(self.run, self.changes)
+
+    @property
+    def log(self) -> Path:
+        return log_path(self.out, self.config.run.name, self.seed)
+
+    @functools.cached_property
+    def images(self) -> int:
+        """Trained on in all."""
+        return sum(n * self.config.global_batch(e) for e, n in enumerate(self.config.epoch_updates()))
+
+    def done(self) -> RunLog | None:
+        """Its log if it has ended: well, or by diverging, which is a result too."""
+        log = read_log(self.log)
+        ended = log.status in ("complete", "aborted") and (log.config.get("hash"), log.seed) == self.identity
+        return log if ended else None
+
+    @property
+    def identity(self) -> tuple[str, int]:
+        return self.config.hash, self.seed
+
+    def command(self, data: Path) -> list[str]:
+        argv = [sys.executable, "-m", "reproduce.engine.train", str(variants.path_of(self.run)), "--data", str(data)]
+        argv += ["--seed", str(self.seed), "--out", str(self.out), "--checkpoint-every", "60", "--device", "cpu"]
+        return argv + [word for one in self.changes for word in ("--set", one)]
+
+
+def rows() -> list[Subject]:
+    """The quickest first: a small mini-batch makes many updates."""
+    found = [Subject(run) for run in EARLIER_ROWS]
+    return sorted(found, key=lambda one: -one.config.global_batch())
+
+
+def regime(name: str) -> list[Subject]:
+    run = REGIMES[name]
+    return [Subject(run, one, name) for one in variants.variants(with_changes(run))]
+
+
+def of_techniques(name: str) -> list[Subject]:
+    """Of a regime: the reference, and the variants that a technique of the paper is judged by."""
+    wanted = {REFERENCE, *(variant for technique in TECHNIQUES for variant in technique.variants)}
+    return [one for one in regime(name) if one.variant and one.variant.name in wanted]
+
+
+def tuning_job(subject: Subject, rate: float, out: Path) -> Job:
+    config = subject.config
+    short = () if subject.variant else shortened(config, PARTS)
+    last = with_changes(subject.run, (*subject.changes, *short)).schedule.epochs
+    once = (f"evaluation.every={last}", f"evaluation.offset={last}")
+    changes = (*subject.changes, *short, *at_rate(config, rate), *HELD_OUT, *once)
+    return Job(subject.run, changes, SEED, out / "tuning" / subject.name / f"peak_lr_{rate:g}")
+
+
+def test_job(subject: Subject, rate: float, seed: int, out: Path) -> Job:
+    return Job(subject.run, (*subject.changes, *at_rate(subject.config, rate)), seed, subject.logs_below(out))
+
+
+def sweep_jobs(out: Path, seed: int) -> list[Job]:
+    return [Job(run, (), seed, out) for run in QUICK_SWEEP]
+
+
+def third_rate(top1: dict[float, float]) -> float:
+    """The rate beyond the better of two."""
+    low, high = sorted(top1)
+    return float(f"{high * STEP if top1[high] > top1[low] else low / STEP:.3g}")
