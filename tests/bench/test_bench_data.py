@@ -1,7 +1,9 @@
 """The benchmark of the data path: the pictures it makes, what it asks for, and a small measurement of all of it."""
 
 import os
+import sys
 from dataclasses import replace
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -162,6 +164,28 @@ def test_peers_do_the_same_work(tmp_path, peer):
     means = [np.mean([picture(1, n, 60, 80)[:, :, c].mean() for n in range(44)]) for c in range(3)]
     levels = images.mean((0, 2, 3)) * torch.tensor(settings.std) + torch.tensor(settings.mean)
     assert (levels - torch.tensor(means)).abs().max() < 12
+
+
+def test_peers_are_compared_with_our_fastest_row():
+    rows = (contest.Row("ours, DALI", "ours", ()), contest.Row("ours, a", "ours", (1.0, 9.0, 2.0)),
+            contest.Row("ours, b", "ours", (3.0, 3.0, 1.0)), contest.Row("other", "peer", (7.0,)))  # fmt: skip
+    assert timed.fastest(rows) == "ours, b"
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("found", [True, False], ids=["torchcodec", "torchvision"])
+def test_tensors_are_decoded_by_torchcodec_or_else_by_torchvision(tmp_path, monkeypatch, found):
+    decoders = ModuleType("torchcodec.decoders")
+    decoders.decode_image = lambda path, mode: (path, mode)
+    monkeypatch.setitem(sys.modules, "torchcodec", ModuleType("torchcodec") if found else None)
+    monkeypatch.setitem(sys.modules, "torchcodec.decoders", decoders if found else None)
+    name, decode = peer_loaders.tensor_decoder("GRAY")
+    assert timed.tensors_note().endswith(name)
+    if found:
+        assert (name, decode("file")) == ("torchcodec", ("file", "GRAY"))
+    else:
+        Image.new("L", (7, 5), 9).save(tmp_path / "a.png")
+        assert name == "torchvision" and torch.equal(decode(str(tmp_path / "a.png")), torch.full((1, 5, 7), 9).byte())
 
 
 def test_the_share_is_what_is_missing_from_the_rate():

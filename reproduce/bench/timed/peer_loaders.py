@@ -4,6 +4,8 @@
 config's `Data`. All work in the calling process, which has one core: workers of their own could only be slower.
 """
 
+import warnings
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -37,16 +39,34 @@ def _open(path: str, mode: str) -> Image.Image:
         return image.convert(mode)
 
 
+def tensor_decoder(mode: str) -> tuple[str, Callable[[str], torch.Tensor]]:
+    """Which package decodes files to tensors uint8 [C, H, W] for torchvision, and how; `mode` is "RGB" or "GRAY".
+
+    torchvision's own decoders are deprecated since 0.29 in favour of torchcodec's, which are as fast.
+    """
+    try:
+        from torchcodec.decoders import decode_image
+    except (ImportError, OSError, RuntimeError):  # not installed, or not for this torch: it loads libraries
+        return "torchvision", partial(_decode_by_torchvision, mode=io.ImageReadMode[mode])
+    return "torchcodec", partial(decode_image, mode=mode)
+
+
+def _decode_by_torchvision(path: str, mode: io.ImageReadMode) -> torch.Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return io.decode_image(path, mode)
+
+
 def torchvision_tensors(folder: Path, data, batch: int) -> DataLoader:
-    """The second version of the transforms, on tensors that torchvision itself decodes. Raises ImportError without."""
-    mode = io.ImageReadMode.GRAY if len(data.mean) == 1 else io.ImageReadMode.RGB
+    """The second version of the transforms, on decoded tensors. Raises ImportError where nothing decodes to them."""
+    _, decode = tensor_decoder("GRAY" if len(data.mean) == 1 else "RGB")
     transform = v2.Compose([
         v2.RandomResizedCrop(data.image_size, data.crop_area, data.crop_aspect, InterpolationMode.BILINEAR),
         v2.RandomHorizontalFlip(data.flip_probability),
         v2.ToDtype(torch.float32, scale=True),
         v2.Normalize(fractions(data.mean), fractions(data.std)),
     ])  # fmt: skip
-    files = ImageFolder(str(folder), transform, loader=partial(io.decode_image, mode=mode))
+    files = ImageFolder(str(folder), transform, loader=decode)
     try:
         files.loader(files.samples[0][0])
     except RuntimeError as error:
