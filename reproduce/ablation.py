@@ -76,8 +76,9 @@ def render(found: list[Effect], savings: list[Saving], given):
     axes = figure.subplots(1, len(REGIMES))
     for name, ax, (regime, run) in zip("abcd", axes, REGIMES.items()):
         own = [one for one in found if one.regime == regime and one.variant.name != REFERENCE]
-        forest.panel(ax, own, f"{regime}: {with_changes(run).total_updates:,} updates")
+        forest.panel(ax, own, f"{regime}: {with_changes(run).total_updates:,} updates", names=ax is axes[0])
         plot.letter(ax, name)
+    forest.legend(figure)
     text = f"# {ARTEFACT.title}\n\n{table.markdown(HEADER, [cells(one) for one in found])}{NOTES}\n"
     text += f"## Systems side\n\n{table.markdown(SYSTEMS, [saved_cells(one) for one in savings])}"
     paths = [output.write(given.out, "ablation.md", text)]

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from reproduce.figures import plot
 from reproduce.judge.ablation import Effect
@@ -11,19 +13,25 @@ COLOURS = {"helps": plot.BLUE, "hurts": plot.RED, "none": plot.GREY}
 AXIS = "top-1 of the recipe minus that of the variant, points"
 
 
-def panel(ax: Axes, found: Sequence[Effect], title: str) -> None:
-    """The variants from top to bottom; a hole is a light cross at zero with the word."""
+def panel(ax: Axes, found: Sequence[Effect], title: str, names: bool) -> None:
+    """The variants from top to bottom, with or without their names; a hole is a light cross at zero with the word."""
     for row, one in enumerate(found):
         _line(ax, one, -row)
     ax.axvline(0, color=plot.BLACK, linewidth=1)
-    ax.set_yticks([-row for row in range(len(found))], [one.variant.text for one in found])
+    ax.set_yticks([-row for row in range(len(found))], [one.variant.text if names else "" for one in found])
     ax.set_ylim(-len(found) + 0.4, 0.6)
+    low, high = ax.get_xlim()
+    ax.set_xlim(min(low, -1), max(high, 1))
     ax.grid(axis="y", visible=False)
     ax.set(xlabel=AXIS, title=title)
-    ax.plot([], [], **_style(plot.BLUE), label="interval above zero: what the recipe does helps")
-    ax.plot([], [], **_style(plot.RED), label="below zero: it hurts")
-    ax.plot([], [], **_style(plot.GREY), label="no effect seen at this scale")
-    ax.legend(loc="lower right", fontsize=7.5)
+
+
+def legend(figure: Figure) -> None:
+    """Of all panels, below them."""
+    texts = {plot.BLUE: "interval above zero: what the recipe does helps", plot.RED: "below zero: it hurts",
+             plot.GREY: "no effect seen at this scale"}  # fmt: skip
+    handles = [Line2D([], [], label=text, **_style(colour)) for colour, text in texts.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(texts))
 
 
 def _line(ax: Axes, one: Effect, height: float) -> None:

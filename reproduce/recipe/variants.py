@@ -59,8 +59,9 @@ def _warmups(config: Config) -> list[Variant]:
     s = config.schedule
     end = s.warmup_epochs + (s.decay_epochs or 0)
     lengths = {"none": 0.0, "short": s.epochs / 18, "long": 0.6 * s.epochs}
+    usual = f"not {s.warmup_epochs / s.epochs:.0%}"
     return [
-        Variant(f"warmup_{name}", f"warm-up of {epochs:.3g} epochs, not {s.warmup_epochs:g}",
+        Variant(f"warmup_{name}", f"warm-up of {epochs / s.epochs:.0%} of the run, {usual}",
                 (f"schedule.warmup_epochs={epochs!r}", f"schedule.decay_epochs={end - epochs!r}"), ("warmup",))
         for name, epochs in lengths.items()
     ]  # fmt: skip
@@ -71,7 +72,7 @@ def _decays(config: Config) -> list[Variant]:
     steps = [s.warmup_epochs + share * (s.decay_epochs or 0) for share in (0.5, 0.75)]
     decay = ("decay",)
     return [
-        Variant("decay_step", f"step decay, a tenth at epochs {steps[0]:.3g} and {steps[1]:.3g}",
+        Variant("decay_step", "step decay: a tenth at 1/2 and at 3/4 of the decay",
                 ('schedule.decay="step"', f"schedule.decay_milestones={steps!r}"), decay),
         Variant("decay_linear", "linear decay (a polynomial of power 1)", ('schedule.decay="linear"',), decay),
         Variant("decay_power_2", "polynomial decay of power 2, not 2.2", ("schedule.decay_power=2.0",), decay),
@@ -80,7 +81,7 @@ def _decays(config: Config) -> list[Variant]:
 
 def _evaluations() -> list[Variant]:
     """Other statistics of batch norm at evaluation: training is the same to the last bit."""
-    texts = {"local": "each shard by its own worker's", "rank0": "one worker's", "recalibrated": "made after training"}
+    texts = {"local": "of each shard's own worker", "rank0": "of one worker", "recalibrated": "made after training"}
     eval_modes = [
         Variant(f"bn_{mode}", f"batch-norm statistics {text}, not the workers' mean", (f'batch.bn_eval="{mode}"',),
                 ("bn_averages",), trains_as=REFERENCE)
