@@ -5,7 +5,7 @@
     CUDA_VISIBLE_DEVICES  as CUDA, see `reproduce.gpus`
     CC                    a command, which may have a wrapper and options: "ccache gcc"
     XDG_CACHE_HOME        an absolute path, else ignored as its standard says; then HOME, then the account's own
-    RANK and the like     whole numbers, see `reproduce.engine.dist.dist_env`
+    RANK and the like     whole numbers, see `reproduce.engine.dist.place`
     GIT_*                 never passed on: the revision asked for is this package's
 
 A variable that is set but empty counts as not set, but for CUDA_VISIBLE_DEVICES, where that hides every GPU. CDPATH and

@@ -10,7 +10,7 @@ import re
 import socket
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import torch
 from torch.distributed import Store
@@ -22,8 +22,8 @@ DEVICES = ("auto", "cpu", "cuda")
 ARCHITECTURE = re.compile(r"(sm|compute)_(\d+)(\d)([af]?)")
 
 
-def pick_device(name: str = "auto", variables: Mapping[str, str] = os.environ) -> torch.device:
-    """The device of this process for one of `DEVICES`; one GPU per process.
+def pick_device(name: str = "auto", local_rank: int = 0) -> torch.device:
+    """The device of this process for one of `DEVICES`; one GPU for each process of a node.
 
     "auto" is a GPU wherever the machine has GPUs that are not hidden. Raises `ConfigError`, with the driver's own
     reason, where they cannot be used or there are fewer than processes.
@@ -35,24 +35,23 @@ def pick_device(name: str = "auto", variables: Mapping[str, str] = os.environ) -
         if name == "auto" and not found.count and not found.fault:
             return torch.device("cpu")
         raise ConfigError(f"--device {name}: {reason(found)}: mend that, or add --device cpu")
-    index = index_of(torch.cuda.device_count(), variables)
+    index = index_of(torch.cuda.device_count(), local_rank)
     if unfit := misfit(index):
         raise ConfigError(f"--device {name}: {unfit}, or add --device cpu")
     torch.cuda.set_device(index)
     return torch.device("cuda", index)
 
 
-def index_of(available: int, variables: Mapping[str, str] = os.environ) -> int:
+def index_of(available: int, local_rank: int) -> int:
     """Which of the GPUs this process sees is its own. Raises `ConfigError` if there is none for it.
 
     By its place on the node; the only one for a process that sees no other, as Slurm's --gpus-per-task has it. That
     no two processes share it then, `check_own` finds out.
     """
-    place = environ.whole_number("LOCAL_RANK", variables) or 0
-    if place >= available != 1:
-        raise ConfigError(f"process {place} of this node has no GPU: {available} can be seen: lower --processes, or "
-                          "see CUDA_VISIBLE_DEVICES")  # fmt: skip
-    return place if place < available else 0
+    if local_rank >= available != 1:
+        raise ConfigError(f"process {local_rank} of this node has no GPU: {available} can be seen: lower --processes, "
+                          "or see CUDA_VISIBLE_DEVICES")  # fmt: skip
+    return local_rank if local_rank < available else 0
 
 
 def check_own(store: Store, device: torch.device, rank: int, local_rank: int) -> None:
@@ -125,7 +124,7 @@ def main(argv=None) -> None:
     if len(given) != 1:
         raise ConfigError("usage: python -m reproduce.engine.device PROCESSES")
     wanted = environ.whole_number("processes", {"processes": given[0]}) or 1
-    pick_device("cuda", {"LOCAL_RANK": "0"})
+    pick_device("cuda")
     if wanted > torch.cuda.device_count():
         raise ConfigError(f"{wanted} processes: PyTorch sees {torch.cuda.device_count()} GPUs: lower --processes")
 

@@ -13,10 +13,10 @@ from typing import NamedTuple
 from reproduce.engine import checkpoint
 from reproduce.engine.data.loader import AnyLoader, open_loader
 from reproduce.engine.device import pick_device
-from reproduce.engine.dist import dist_env
 from reproduce.engine.dist.binding import bind
 from reproduce.engine.dist.comm import Comm
 from reproduce.engine.dist.ending import as_one_of_many
+from reproduce.engine.dist.place import Place
 from reproduce.engine.environment import compute_precision
 from reproduce.engine.evaluation import epoch_trained, evaluate
 from reproduce.engine.trainer import Trainer
@@ -87,14 +87,15 @@ def main(argv=None) -> None:
     parser.add_argument("--backend", choices=("auto", "dali", "torchvision"), default="auto", help="data back-end")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="as the run was given")
     args = parser.parse_args(argv)
-    as_one_of_many(lambda: run(args))
+    as_one_of_many(lambda place: run(args, place))
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace, place: Place) -> None:
     """One process of an evaluation; raises `UserError`."""
     config, state = configs.load(args.config, args.set), saved_state(args.checkpoint)
-    bind(dist_env.adopt().local_rank)
-    comm, seed = Comm(pick_device(args.device)), state.get("seed", 0)  # a state without one is refused below
+    bind(place.local_rank)
+    comm = Comm(pick_device(args.device, place.local_rank), place=place)
+    seed = state.get("seed", 0)  # a state without one is refused below
     with comm:
         precision = compute_precision(config, comm.device)
         trainer = Trainer(config, seed, comm, precision)

@@ -20,10 +20,10 @@ from reproduce.engine.checkpoint import Checkpoints, unpack
 from reproduce.engine.data.chunks import PASS_IMAGES
 from reproduce.engine.data.loader import AnyLoader, open_loader
 from reproduce.engine.device import pick_device
-from reproduce.engine.dist import dist_env
 from reproduce.engine.dist.binding import bind
 from reproduce.engine.dist.comm import Comm
 from reproduce.engine.dist.ending import as_one_of_many
+from reproduce.engine.dist.place import Place, check_consecutive
 from reproduce.engine.dist.start import check_equal
 from reproduce.engine.dist.stop_requests import StopRequests
 from reproduce.engine.environment import compute_precision, describe, keep_fp32
@@ -187,7 +187,7 @@ def main(argv=None) -> None:
     parser.add_argument("--variant", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a number "
         "or truth value and name the run by it, so that it has a log of its own")  # fmt: skip
     args = parser.parse_args(argv)
-    as_one_of_many(lambda: run(args))
+    as_one_of_many(lambda place: run(args, place))
 
 
 def changes(args: argparse.Namespace) -> dict[str, str]:
@@ -197,7 +197,7 @@ def changes(args: argparse.Namespace) -> dict[str, str]:
     return {key: value for key, value in own.items() if value is not None}
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace, place: Place) -> None:
     """One process of a run, with its sinks; raises `UserError`."""
     if args.keep < 1 or not 0 <= args.checkpoint_every <= LONGEST or not 0 < args.timeout <= LONGEST:
         raise ConfigError(f"--keep must be at least 1, --checkpoint-every from 0 to {LONGEST:,} seconds and --timeout "
@@ -205,14 +205,13 @@ def run(args: argparse.Namespace) -> None:
     if args.pass_images is not None and args.pass_images < 1:
         raise ConfigError(f"--pass-images {args.pass_images}: must be at least 1")
     config = configs.load(args.config, args.set, args.variant)
-    place = dist_env.adopt()
     if config.communication.allreduce == "two_stage":
-        dist_env.check_consecutive(place)
+        check_consecutive(place)
     started = {"launcher": place.launcher, "binding": bind(place.local_rank)}  # rank 0's: its log is the run's
-    device = pick_device(args.device)
+    device = pick_device(args.device, place.local_rank)
     workers = config.batch.workers // place.world_size
     execution, backend = chosen(args.execution, device.type, workers, changes(args))
-    comm = Comm(device, config.communication.allreduce, args.timeout)
+    comm = Comm(device, config.communication.allreduce, args.timeout, place)
     if comm.device.type == "cpu":
         torch.set_num_threads(environ.omp_threads() or 1)
         torch.set_flush_denormal(True)  # momenta of silent channels decay into denormals, 50x slower on CPUs

@@ -56,7 +56,8 @@ class Trainer:
         self.startup = start_equal(self.model, seed, comm, config.communication.initialisation)
         self.schedule = Schedule.of(config)
         self.gradients = make_gradients(self.model, comm, config.communication)
-        self.optimizer = make_lars(execution.lars, *split_parameters(self.model), Constants.of(config), self.gradients)
+        self.optimizer = make_lars(execution.lars, *split_parameters(self.model), Constants.of(config), self.gradients,
+                                   warns=comm.rank == 0)  # fmt: skip
         self.statistics = WorkerStatistics(self.model, self.workers, execution.batch_norm == "vectorised", span)
         self.precision = precision
         on_wire = config.communication.wire if comm.world_size > 1 else "fp32"

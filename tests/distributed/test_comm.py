@@ -10,6 +10,7 @@ import torch.distributed as dist
 from reproduce.engine.dist import comm as comms
 from reproduce.engine.dist import ending
 from reproduce.engine.dist.comm import Comm
+from reproduce.engine.dist.place import ALONE, Place
 from reproduce.errors import EXIT_LOST, LostError, Preempted, TrainingError
 
 
@@ -66,8 +67,7 @@ def test_all_groups_of_processes_have_one_timeout_and_connect_at_once(monkeypatc
         limits.append(timeout)
         return None, None
 
-    monkeypatch.setenv("WORLD_SIZE", "4")
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    place = Place("environment", 1, 4, 1, 2, 0, 2, "node0", 29500)
     monkeypatch.setattr(comms.rendezvous, "meet", lambda *_: None)
     monkeypatch.setattr(dist, "init_process_group", lambda backend, **how: asked.update(how, backend=backend))
     monkeypatch.setattr(dist, "new_subgroups", subgroups)
@@ -75,10 +75,10 @@ def test_all_groups_of_processes_have_one_timeout_and_connect_at_once(monkeypatc
     monkeypatch.setattr(comms, "Watch", Noting)
     monkeypatch.setattr(comms, "check_own", lambda *_: None)
     gpu = torch.device("cuda", 1)
-    Comm(gpu, "two_stage", timeout=100.0)
+    Comm(gpu, "two_stage", 100.0, place)
     assert limits == [datetime.timedelta(seconds=200)] * 2
     assert asked["timeout"] == limits[0] and asked["backend"] == "nccl" and asked["device_id"] == gpu
-    Comm(torch.device("cpu"), "two_stage", timeout=100.0)
+    Comm(torch.device("cpu"), "two_stage", 100.0, place)
     assert asked["backend"] == "gloo" and asked["device_id"] is None
 
 
@@ -118,10 +118,12 @@ def test_one_process_of_many_says_its_error_and_leaves(monkeypatch, capsys, erro
     def leave(with_code):
         raise Left(with_code)
 
-    def run():
+    def run(place):
+        assert place.rank == int(rank)
         raise error
 
-    monkeypatch.setenv("RANK", rank)
+    for name, value in {"RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "node0"}.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr(ending, "LATER", 0.0)
     monkeypatch.setattr(ending.os, "_exit", leave)
     with pytest.raises(Left) as left:
@@ -135,8 +137,18 @@ def test_a_process_alone_leaves_its_error_to_the_command(monkeypatch):
     for name in ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"):
         monkeypatch.delenv(name, raising=False)
 
-    def run():
+    def run(place):
+        assert place == ALONE
         raise TrainingError("loss is nan")
 
     with pytest.raises(TrainingError):
         ending.as_one_of_many(run)
+
+
+def test_variables_that_contradict_one_another_are_said_by_the_first_rank_at_once(monkeypatch, capsys):
+    monkeypatch.setattr(ending.os, "_exit", lambda code: (_ for _ in ()).throw(Left(code)))
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "0")
+    with pytest.raises(Left) as left:
+        ending.as_one_of_many(lambda place: None)
+    assert left.value.args == (2,) and "RANK = 0 but WORLD_SIZE = 0" in capsys.readouterr().err

@@ -36,17 +36,17 @@ def machine(monkeypatch):
 
 def test_a_machine_without_gpus_trains_on_its_cpu_and_one_with_gpus_on_them(machine):
     machine(0)
-    assert device.pick_device("auto", {}) == torch.device("cpu")
+    assert device.pick_device("auto") == torch.device("cpu")
     machine(8)
-    assert device.pick_device("auto", {"LOCAL_RANK": "3"}) == torch.device("cuda", 3)
-    assert device.pick_device("cpu", {"LOCAL_RANK": "3"}) == torch.device("cpu")
+    assert device.pick_device("auto", 3) == torch.device("cuda", 3)
+    assert device.pick_device("cpu", 3) == torch.device("cpu")
 
 
 def test_hidden_gpus_are_not_wanted(machine):
     machine(0, hidden=True)
-    assert device.pick_device("auto", {}) == torch.device("cpu")
+    assert device.pick_device("auto") == torch.device("cpu")
     with pytest.raises(ConfigError, match="hides every GPU"):
-        device.pick_device("cuda", {})
+        device.pick_device("cuda")
 
 
 @pytest.mark.parametrize(
@@ -58,15 +58,15 @@ def test_hidden_gpus_are_not_wanted(machine):
 def test_gpus_that_cannot_be_used_are_refused_with_the_drivers_reason(machine, listed, fault, says, name):
     machine(0, listed, fault)
     with pytest.raises(ConfigError, match=says) as error:
-        device.pick_device(name, {})
+        device.pick_device(name)
     assert "\n" not in str(error.value)
-    assert device.pick_device("cpu", {}).type == "cpu"
+    assert device.pick_device("cpu").type == "cpu"
 
 
 def test_a_gpu_that_the_build_has_no_code_for_is_refused(machine):
     machine(4, capability=(7, 0))
     with pytest.raises(ConfigError, match=r"Tesla V100 \(sm_70\): .* built for sm_80, sm_90, compute_90 only"):
-        device.pick_device("auto", {})
+        device.pick_device("auto")
 
 
 @pytest.mark.parametrize(
@@ -84,10 +84,10 @@ def test_what_runs_where(capability, built, runs):
 
 def test_a_process_that_sees_one_gpu_has_that_one(machine):
     machine(1)
-    assert {device.pick_device("cuda", {"LOCAL_RANK": str(rank)}) for rank in range(4)} == {torch.device("cuda", 0)}
+    assert {device.pick_device("cuda", rank) for rank in range(4)} == {torch.device("cuda", 0)}
     machine(2)
     with pytest.raises(ConfigError, match="process 2 of this node has no GPU: 2 can be seen"):
-        device.pick_device("cuda", {"LOCAL_RANK": "2"})
+        device.pick_device("cuda", 2)
 
 
 def test_no_two_processes_of_a_node_share_a_gpu(monkeypatch):

@@ -9,6 +9,7 @@ import torch
 from reproduce.engine.data.chunks import Chunk, groups
 from reproduce.engine.data.plan import share
 from reproduce.engine.dist.comm import Comm
+from reproduce.engine.dist.place import find
 from reproduce.engine.evaluation import evaluate
 from reproduce.engine.trainer import Trainer
 from reproduce.recipe import load as configs
@@ -79,7 +80,7 @@ def outcome(comm: Comm, state: str | Path) -> dict:
 
 def main(state: str, out: str) -> None:
     torch.set_num_threads(1)
-    comm = Comm(torch.device("cpu"))
+    comm = Comm(torch.device("cpu"), place=find())
     found = outcome(comm, state)
     if comm.rank == 0:
         torch.save(found, out)

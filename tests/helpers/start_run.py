@@ -9,6 +9,7 @@ import sys
 import torch
 
 from reproduce.engine.dist.comm import Comm
+from reproduce.engine.dist.place import find
 from reproduce.engine.dist.start import start_equal
 from reproduce.engine.model import build_model, weights_sha256
 from reproduce.errors import UserError
@@ -17,7 +18,7 @@ from tests.helpers import ROOT
 
 
 def main(how: str, seeds: str) -> None:
-    comm = Comm(torch.device("cpu"))
+    comm = Comm(torch.device("cpu"), place=find())
     model = build_model(config.load(ROOT / "paper_configs/quick/headline_b800_w20.toml"))
     try:
         about = start_equal(model, json.loads(seeds)[comm.rank], comm, how)

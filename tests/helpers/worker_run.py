@@ -7,13 +7,14 @@ another in the same processes; see `Options`. The arrays in OUT.npz are named IN
 import json
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from reproduce.engine.data.loader import Chunk
 from reproduce.engine.dist.comm import Comm
+from reproduce.engine.dist.place import Place, find
 from reproduce.engine.trainer import Trainer
 from reproduce.recipe import load as configs
 from tests.helpers import ROOT
@@ -91,7 +92,8 @@ def main(out: str, runs: str) -> None:
     torch.set_num_threads(1)
     runs, weights = json.loads(runs), {}
     # one set of process groups serves all: with two stages there, `flat` runs use the plain one
-    comm = Comm(torch.device("cpu"), "two_stage" if any(o.get("allreduce") == "two_stage" for o in runs) else "flat")
+    allreduce = "two_stage" if any(o.get("allreduce") == "two_stage" for o in runs) else "flat"
+    comm = Comm(torch.device("cpu"), allreduce, place=on_nodes_of(int(os.environ.get("NODE_SIZE", 0))))
     for index, options in enumerate(runs):
         comm.two_stage = options.get("allreduce") == "two_stage"
         trainer = train(comm, **options)
@@ -101,7 +103,11 @@ def main(out: str, runs: str) -> None:
     comm.close()
 
 
+def on_nodes_of(size: int) -> Place:
+    """This process's place, as if so many made up a node; with 0 all of this machine do."""
+    place = find()
+    return replace(place, local_rank=place.rank % size, local_world_size=size) if size else place
+
+
 if __name__ == "__main__":
-    # all processes of this machine count as one node unless a test says otherwise
-    os.environ["LOCAL_WORLD_SIZE"] = os.environ.get("NODE_SIZE", os.environ["LOCAL_WORLD_SIZE"])
     main(*sys.argv[1:])

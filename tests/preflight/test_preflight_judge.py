@@ -5,11 +5,9 @@ import copy
 import pytest
 
 from reproduce.engine.preflight import gpus, links
-from reproduce.engine.preflight.board import Place
 from reproduce.engine.preflight.findings import Finding, Rules
 from reproduce.engine.preflight.judge import Gathered, judge
 from reproduce.engine.preflight.table import spans, table
-from reproduce.errors import ConfigError
 
 NODES = {0: [0, 1], 2: [2, 3], 4: [4, 5], 6: [6, 7]}
 RULES = Rules(gpus_per_node=2, gpu="V100", min_node_gbit=100, min_network_gbit=50, min_memory_gib=8, min_disk_gib=1)
@@ -275,17 +273,3 @@ def test_the_table_has_a_line_per_finding_and_one_for_what_all_nodes_share():
     assert table([one, other], {}, 2).splitlines()[1].split() == "all 2 nodes 2,4 clock off right set it".split()
     assert table([one], {}, 3).splitlines()[1].startswith("unknown ")
     assert spans((3, 0, 1, 2, 7, 9, 8)) == "0-3,7-9"
-
-
-@pytest.mark.parametrize(
-    ("environment", "says"),
-    [
-        ({"RANK": "one"}, "RANK=one: must be whole numbers"),
-        ({"RANK": "2", "WORLD_SIZE": "2", "MASTER_PORT": "1"}, "must lie below the sizes"),
-        ({"RANK": "1", "WORLD_SIZE": "2"}, "no MASTER_PORT"),
-    ],
-)
-def test_what_a_launcher_sets_must_make_sense(environment, says):
-    with pytest.raises(ConfigError, match=says):
-        Place.from_environment(environment)
-    assert Place.from_environment({}) == Place(0, 1, 0, 1, "127.0.0.1", 0)

@@ -23,6 +23,7 @@ from reproduce.bench.timed.marks import pass_marks
 from reproduce.engine.data.loader import Chunk, open_loader
 from reproduce.engine.dist.comm import Comm
 from reproduce.engine.dist.gradients import make_gradients
+from reproduce.engine.dist.place import find
 from reproduce.engine.dist.start import start_equal
 from reproduce.engine.environment import describe
 from reproduce.engine.model import build_model
@@ -160,7 +161,7 @@ def main(argv=None) -> None:
     request = Request(**json.loads((sys.argv[1:] if argv is None else argv)[0]))
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    comm = Comm(torch.device("cpu"))
+    comm = Comm(torch.device("cpu"), place=find())
     try:
         result = measure(request, comm)
         if comm.rank == 0:

@@ -25,6 +25,7 @@ from reproduce.bench.timed.marks import pass_marks, wrapped
 from reproduce.engine.data.chunks import Chunk
 from reproduce.engine.device import pick_device
 from reproduce.engine.dist.comm import Comm
+from reproduce.engine.dist.place import find
 from reproduce.engine.environment import compute_precision, machine
 from reproduce.errors import TrainingError, command
 from reproduce.recipe import load as configs
@@ -175,7 +176,8 @@ def main(argv=None) -> None:
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else the profiler says when it starts and stops
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))
     torch.set_flush_denormal(True)
-    comm = Comm(pick_device(request["device"]))
+    place = find()
+    comm = Comm(pick_device(request["device"], place.local_rank), place=place)
     try:
         result = measure(request, comm)
         if comm.rank == 0:

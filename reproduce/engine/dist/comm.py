@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import torch
 import torch.distributed as dist
 
-from reproduce import environ
 from reproduce.engine.device import check_own
 from reproduce.engine.dist import rendezvous
+from reproduce.engine.dist.place import ALONE, Place
 from reproduce.engine.dist.watch import NoWatch, Watch
 from reproduce.errors import ConfigError, LostError, NetworkError, Preempted
 
@@ -26,16 +26,16 @@ class Comm:
 
     `allreduce` says how `reduce_` sums gradients: "flat", one allreduce over all processes, or "two_stage" as the team
     did (facts e): a reduce-scatter within the node, an allreduce of each process's part across the nodes, and an
-    all-gather within the node. A node is LOCAL_WORLD_SIZE consecutive ranks. After `timeout` seconds of waiting for
-    the others `watch` ends this process; should it fail, the collectives do after twice as long. Raises `ConfigError`
-    if two stages are asked for and the nodes do not hold equally many processes; collectives raise `LostError` if
+    all-gather within the node. A node is as many consecutive ranks as `place` says. After `timeout` seconds of waiting
+    for the others `watch` ends this process; should it fail, the collectives do after twice as long. Raises
+    `ConfigError` if two stages are asked for and the nodes do not hold equally many processes; collectives raise `LostError` if
     another process has died.
     """
 
-    def __init__(self, device: torch.device, allreduce: str = "flat", timeout: float = 300.0):
-        self.rank = environ.whole_number("RANK") or 0
-        self.world_size = environ.whole_number("WORLD_SIZE") or 1
-        self.node_size = min(environ.whole_number("LOCAL_WORLD_SIZE") or 1, self.world_size)
+    def __init__(
+        self, device: torch.device, allreduce: str = "flat", timeout: float = 300.0, place: Place = ALONE
+    ):  # fmt: skip
+        self.rank, self.world_size, self.node_size = place.rank, place.world_size, place.local_world_size
         self._met = False  # whether all processes have exchanged something
         self.device = device
         self.two_stage = allreduce == "two_stage"
@@ -48,8 +48,8 @@ class Comm:
                 f"{self.node_size}: start equally many on each node, or use 'flat'"
             )
         limit = datetime.timedelta(seconds=timeout)
-        store = rendezvous.meet(self.rank, self.world_size, self.node_size == self.world_size, timeout)
-        check_own(store, device, self.rank, environ.whole_number("LOCAL_RANK") or 0)
+        store = rendezvous.meet(place, timeout)
+        check_own(store, device, place.rank, place.local_rank)
         with self.others("the start of all processes"):
             self._connect(store, 2 * limit)
         self.watch = Watch(store, self.rank, self.world_size, timeout)

@@ -5,20 +5,23 @@ import time
 import traceback
 from collections.abc import Callable
 
-from reproduce.engine.dist import dist_env
+from reproduce.engine.dist.launcher_variables import spelled_rank
+from reproduce.engine.dist.place import Place, find
 from reproduce.errors import LostError, NetworkError, Preempted, UserError, say
 
 LATER = 5.0  # seconds after which an error of one process alone is said
 
 
-def as_one_of_many(run: Callable[[], None]) -> None:
-    """Do `run`. After an error a process of a launcher's leaves at once, with its exit code and one line for it.
+def as_one_of_many(run: Callable[[Place], None]) -> None:
+    """Find this process's place, and do `run` there. After an error a process of a launcher's leaves at once, with its exit code and one line for it.
 
     An ordinary end of the interpreter would disconnect, which with NCCL waits for processes that do not come.
     """
-    rank = dist_env.rank()
+    rank = spelled_rank()  # who is to speak of an error, even if it is one of these variables
     try:
-        run()
+        place = find()
+        rank = str(place.rank) if place.world_size > 1 else None
+        run(place)
     except UserError as error:
         if rank is None:
             raise

@@ -9,34 +9,32 @@ import datetime
 import os
 import socket
 import time
-from collections.abc import Mapping
 
 import torch.distributed as dist
 from torch.distributed import PrefixStore, Store, TCPStore
 
-from reproduce import environ
 from reproduce.engine.deadline import within
+from reproduce.engine.dist.meeting import LOOPBACK
+from reproduce.engine.dist.place import Place
 from reproduce.errors import ConfigError, NetworkError
 
-LOOPBACK = "127.0.0.1"
 POLL_SECONDS, MAX_TRY_SECONDS = 0.2, 5.0
 NAMED = 4  # ranks at most in a message
 SPARE_SECONDS = 5.0  # that others wait longer than rank 0, which knows who is missing
 
 
-def meet(rank: int, world_size: int, here: bool, timeout: float, variables: Mapping[str, str] = os.environ) -> Store:
-    """The store that all ranks share, once all of them are there. `here`: all of them are on this machine.
+def meet(place: Place, timeout: float) -> Store:
+    """The store that all ranks share, once all of them are there.
 
-    torchrun keeps a store itself; else rank 0 does, at MASTER_ADDR and MASTER_PORT. Raises `ConfigError` if it cannot
+    torchrun keeps a store itself; else rank 0 does, at the place's address and port. Raises `ConfigError` if it cannot
     listen there, and `NetworkError` naming the address, or the ranks that have not come within `timeout` seconds.
     """
-    address, port = environ.text("MASTER_ADDR", variables), environ.whole_number("MASTER_PORT", variables)
-    if address is None or port is None:
-        raise ConfigError("MASTER_ADDR and MASTER_PORT: must say where rank 0 listens: export both")
+    rank, world_size, address, port = place.rank, place.world_size, place.master_addr, place.master_port
+    assert address is not None and port is not None, "only a process that is alone has none"
     limit = datetime.timedelta(seconds=timeout)
-    if variables.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+    if place.agent_store:
         return _agents(rank, address, port, limit)
-    if here:
+    if place.here:
         address = LOOPBACK
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # gloo asks for the host's name otherwise
     where = f"{address}:{port}"
@@ -85,14 +83,14 @@ def listening(address: str, port: int) -> socket.socket:
     """A socket that listens on the loopback address alone if that is what `address` is, else on all there are."""
     if is_loopback(address) or not socket.has_dualstack_ipv6():
         server = socket.socket(socket.AF_INET)
-        place: tuple = (LOOPBACK if is_loopback(address) else "", port)
+        at: tuple = (LOOPBACK if is_loopback(address) else "", port)
     else:
         server = socket.socket(socket.AF_INET6)
         server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        place = ("::", port)
+        at = ("::", port)
     try:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # `spawn` holds the port until the run ends
-        server.bind(place)
+        server.bind(at)
         server.listen(socket.SOMAXCONN)
     except OSError:
         server.close()

@@ -10,7 +10,6 @@ import sys
 
 import torch
 
-from reproduce import environ
 from reproduce.engine.optim.foreach import Lars, RmspropWarmup
 from reproduce.engine.optim.formulas import PRESETS, Constants, Preset, reference_step, split_parameters
 from reproduce.errors import ConfigError
@@ -20,11 +19,11 @@ __all__ = ["BACKENDS", "PRESETS", "Constants", "Lars", "Preset", "make_lars", "r
 BACKENDS = ("auto", "foreach", "native", "compiled", "apex")
 
 
-def make_lars(backend: str, weights, others, constants: Constants, gradients=None) -> Lars:
+def make_lars(backend: str, weights, others, constants: Constants, gradients=None, warns: bool = True) -> Lars:
     """The optimizer by one of `BACKENDS`; "auto" is native on a CPU with a C compiler, and foreach elsewhere.
 
-    `gradients` is what `make_gradients` returned; only "compiled" needs it. Raises `ConfigError` where a back-end that
-    was asked for by name cannot run.
+    `gradients` is what `make_gradients` returned; only "compiled" needs it. `warns`: whether this process says what
+    "auto" had to do without. Raises `ConfigError` where a back-end that was asked for by name cannot run.
     """
     from reproduce.engine.optim import apex, compiled, native
 
@@ -32,7 +31,7 @@ def make_lars(backend: str, weights, others, constants: Constants, gradients=Non
     if backend == "auto":
         wanted = device.type == "cpu" and not constants.only_foreach
         backend = "native" if wanted and native.kernel() else "foreach"
-        if wanted and backend == "foreach" and (environ.text("RANK") or "0") == "0":
+        if wanted and backend == "foreach" and warns:
             print(f"warning: LARS in C cannot be had ({native.why_not()}): foreach, which is slower, takes its place",
                   file=sys.stderr, flush=True)  # fmt: skip
     if backend in ("native", "compiled", "apex") and constants.only_foreach:

@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 
 from reproduce.engine.deadline import within
-from reproduce.engine.dist import dist_env
+from reproduce.engine.dist.place import Place, find
 from reproduce.engine.preflight import clocks, judge_nodes, links
-from reproduce.engine.preflight.board import Board, Place, last_resort
+from reproduce.engine.preflight.board import Board, last_resort, own_address
 from reproduce.engine.preflight.facts import gather, limits
 from reproduce.engine.preflight.findings import FILES_PER_RANK, Finding, Rules, as_rules
 from reproduce.engine.preflight.judge import Gathered, judge
@@ -75,13 +75,15 @@ def parse(argv) -> argparse.Namespace:
 @command
 def main(argv=None) -> int:
     given = parse(argv)
-    dist_env.adopt()
-    place = Place.from_environment()
+    place = find()
+    if place.local_rank > place.rank:
+        raise ConfigError(f"rank {place.rank} is process {place.local_rank} of its node: ranks must be placed node by "
+                          "node: start them with srun --distribution=block or mpirun --map-by slot")  # fmt: skip
     patience = PATIENCE * given.timeout
     last_resort(place, 2 * patience + links.MAX_SECONDS)
     found = limits()  # as they are before rank 0 raises its own
     board = Board(place, given.timeout)
-    hello = {"host": os.uname().nodename, "address": place.own_address(), "node": place.node}
+    hello = {"host": os.uname().nodename, "address": own_address(place), "node": place.first_of_node}
     board.tell(f"hello/{place.rank}", hello)
     began = time.monotonic()
     facts = look_around(given, place, board) | {"limits": found}
@@ -100,7 +102,7 @@ def main(argv=None) -> int:
             board.answer("bye", None)
             return verdict
     raise NetworkError(
-        f"rank {place.rank} on {hello['host']}: rank 0 at {place.address} is silent: look at what it says, and its node"
+        f"rank {place.rank} on {hello['host']}: rank 0 at {board.rank0} is silent: look at what it says, and its node"
     )
 
 
@@ -122,11 +124,11 @@ def look_around(given: argparse.Namespace, place: Place, board: Board) -> dict:
 def exchange(board: Board, plan: links.Plan) -> None:
     """This rank's part in the measurement of links."""
     place = board.place
-    if place.rank not in plan.nodes.get(place.node, ()):
+    if place.rank not in plan.nodes.get(place.first_of_node, ()):
         return
     board.at("the exchange with other ranks")
     try:
-        rates = within(plan.seconds, links.measure, plan, place.rank, place.node, place.local_rank, board.store())
+        rates = within(plan.seconds, links.measure, plan, place, board.store())
     except Exception as error:  # whatever the library raises
         rates = {"error": " ".join(f"{type(error).__name__}: {error}".split())}
     board.answer("links", rates)

@@ -8,62 +8,30 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 
 from torch.distributed import PrefixStore, Store, TCPStore
 
 from reproduce.engine.dist import rendezvous
-from reproduce.errors import EXIT_USER_ERROR, ConfigError, NetworkError
+from reproduce.engine.dist.meeting import LOOPBACK
+from reproduce.engine.dist.place import Place
+from reproduce.errors import EXIT_USER_ERROR, NetworkError
 
 POLL_SECONDS = 0.05
 PROGRESS_SECONDS = 10.0
 MAX_ANSWER_WAIT = timedelta(seconds=60)  # of the store to a request that waits for nothing
 
 
-@dataclass(frozen=True)
-class Place:
-    """A rank among the others, as the launcher says; without one, a single rank."""
-
-    rank: int
-    world_size: int
-    local_rank: int
-    local_world_size: int
-    address: str  # of rank 0
-    port: int
-
-    @classmethod
-    def from_environment(cls, environment=os.environ) -> "Place":
-        """Raises `ConfigError` for values that make no sense together."""
-        names = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1, "MASTER_PORT": 0}
-        try:
-            numbers = {name: int(environment.get(name, default)) for name, default in names.items()}
-        except ValueError:
-            told = ", ".join(f"{name}={environment[name]}" for name in names if name in environment)
-            raise ConfigError(f"the launcher set {told}: must be whole numbers: start by a launcher we know") from None
-        rank, size, local_rank, local_size, port = numbers.values()
-        place = cls(rank, size, local_rank, local_size, environment.get("MASTER_ADDR", "127.0.0.1"), port)
-        if not (0 <= place.local_rank <= place.rank < place.world_size and place.local_rank < place.local_world_size):
-            told = ", ".join(f"{name}={value}" for name, value in numbers.items())
-            raise ConfigError(f"the launcher set {told}: ranks must lie below the sizes: start by a launcher we know")
-        if place.world_size > 1 and not place.port:
-            raise ConfigError("several ranks, but no MASTER_PORT: set it, with MASTER_ADDR, to where rank 0 listens")
-        return place
-
-    @property
-    def node(self) -> int:
-        """A node goes by its first rank: ranks are placed node by node, as `Comm` needs them too."""
-        return self.rank - self.local_rank
-
-    def own_address(self) -> str:
-        """The address this node has on the network of rank 0; empty if there is no way to it."""
-        try:
-            family, _, _, _, target = socket.getaddrinfo(self.address, self.port or 1, type=socket.SOCK_DGRAM)[0]
-            with socket.socket(family, socket.SOCK_DGRAM) as probe:
-                probe.connect(target)  # sends nothing
-                return probe.getsockname()[0]
-        except OSError:
-            return ""
+def own_address(place: Place) -> str:
+    """The address this node has on the network of rank 0; empty if there is no way to it."""
+    try:
+        host, port = place.master_addr or LOOPBACK, place.master_port or 1
+        family, _, _, _, target = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect(target)  # sends nothing
+            return probe.getsockname()[0]
+    except OSError:
+        return ""
 
 
 class Board:
@@ -71,18 +39,14 @@ class Board:
 
     def __init__(self, place: Place, seconds: float):
         """Raises `NetworkError` if rank 0 cannot be reached within `seconds`."""
-        self.place = place
+        self.place, self.rank0 = place, place.master_addr or LOOPBACK
         if place.rank == 0:  # two connections to each rank
             hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
             with contextlib.suppress(ValueError, OSError):
                 resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        # torchrun's agent keeps a store at the same port already
-        agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-        limit, keeps = timedelta(seconds=seconds), place.rank == 0 and not agent
+        limit, keeps = timedelta(seconds=seconds), place.rank == 0 and not place.agent_store
+        address, port, listening = LOOPBACK if place.here else self.rank0, place.master_port or 0, None
         try:
-            address, port, listening = place.address, place.port, None
-            if place.local_world_size == place.world_size:
-                address = rendezvous.LOOPBACK
             if keeps:
                 server = rendezvous.listening(address, port)
                 port, listening = server.getsockname()[1], server.detach()
@@ -93,7 +57,7 @@ class Board:
         except (RuntimeError, OSError) as error:
             reason = rendezvous.first_line(error)
             raise NetworkError(
-                f"rank {place.rank} on {socket.gethostname()} cannot reach rank 0 at {place.address}:{place.port} "
+                f"rank {place.rank} on {socket.gethostname()} cannot reach rank 0 at {self.rank0}:{port} "
                 f"within {seconds:g} s ({reason}): look at the node of rank 0 and at MASTER_ADDR"
             ) from None
         self._store = PrefixStore("preflight", store)
@@ -162,7 +126,7 @@ class Board:
         except RuntimeError as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise NetworkError(
-                f"rank {self.place.rank} on {socket.gethostname()} has lost rank 0 at {self.place.address} ({reason}): "
+                f"rank {self.place.rank} on {socket.gethostname()} has lost rank 0 at {self.rank0} ({reason}): "
                 "look at what rank 0 says, and at its node"
             ) from None
 

@@ -19,8 +19,8 @@ import reproduce
 from reproduce import revision
 from reproduce.engine.data import folders
 from reproduce.engine.deadline import within
+from reproduce.engine.dist.place import Place
 from reproduce.engine.preflight import gpus
-from reproduce.engine.preflight.board import Place
 from reproduce.errors import DataError
 from reproduce.recipe.load import Config
 
@@ -37,7 +37,8 @@ def gather(
 
     `disks`: folders to be written, by what they are for. `seconds`: that any one fact may take.
     """
-    facts: dict = {"node": place.node, "local_rank": place.local_rank, "host": socket.gethostname(), "broken": {}}
+    facts: dict = {"node": place.first_of_node, "local_rank": place.local_rank, "host": socket.gethostname()}
+    facts["broken"] = {}
     looks: dict[str, Callable] = {
         "versions": versions,
         "gpus": lambda: gpus.query_under_load(place.local_rank),

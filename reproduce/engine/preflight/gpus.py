@@ -78,11 +78,7 @@ def unfit(local_rank: int) -> str:
 
     if not torch.cuda.is_available():
         return device.torch_says()  # nvidia-smi is asked once, and may hang
-    return device.misfit(device.index_of(torch.cuda.device_count(), as_rank(local_rank))) if usable(local_rank) else ""
-
-
-def as_rank(local_rank: int) -> dict[str, str]:
-    return {"LOCAL_RANK": str(local_rank)}
+    return device.misfit(device.index_of(torch.cuda.device_count(), local_rank)) if usable(local_rank) else ""
 
 
 def query_under_load(local_rank: int) -> dict:
@@ -94,7 +90,7 @@ def query_under_load(local_rank: int) -> dict:
         return query() | {"loaded": False}
     import torch
 
-    where = torch.device("cuda", device.index_of(torch.cuda.device_count(), as_rank(local_rank)))
+    where = torch.device("cuda", device.index_of(torch.cuda.device_count(), local_rank))
     try:
         matrix = torch.randn(LOAD_SIZE, LOAD_SIZE, device=where, dtype=torch.float16)
         out = torch.empty_like(matrix)

@@ -15,6 +15,8 @@ import torch
 import torch.distributed as dist
 from torch.distributed import PrefixStore, Store
 
+from reproduce.engine.dist.place import Place
+
 ROUNDS = 3  # partners of a node, at most
 GROUP_SECONDS = 20.0  # for one pair, or one node, to make its group and exchange
 MAX_SECONDS = GROUP_SECONDS * (ROUNDS + 2)  # for all of them
@@ -64,14 +66,15 @@ def plan(nodes: dict[int, list[int]], usable: dict[int, bool], device: str) -> P
     return Plan(cuda, fit, rounds(sorted(fit), ROUNDS))
 
 
-def measure(plan: Plan, rank: int, node: int, local_rank: int, store: Store) -> dict:
+def measure(plan: Plan, place: Place, store: Store) -> dict:
     """This rank's rates in Gbit/s, or why there is none: {"node": rate, "pairs": [[partner, rate], ...]}.
 
     "node" is the bus bandwidth of an allreduce over the node's ranks, per rank and direction; None with one rank. A
     pair's is what this rank sends to, and at the same time gets from, the rank with its place in the other node.
     """
     os.environ["TORCH_NCCL_BLOCKING_WAIT"] = "1"  # a timeout raises, where it would else end the process
-    device = torch.device("cuda", local_rank) if plan.cuda else torch.device("cpu")
+    rank, node = place.rank, place.first_of_node
+    device = torch.device("cuda", place.local_rank) if plan.cuda else torch.device("cpu")
     if plan.cuda:
         torch.cuda.set_device(device)
     own = plan.nodes[node]
@@ -83,10 +86,10 @@ def measure(plan: Plan, rank: int, node: int, local_rank: int, store: Store) -> 
             if node not in (a, b):
                 continue
             wide = min(len(plan.nodes[a]), len(plan.nodes[b]))
-            place = own.index(rank)
-            if place < wide:
-                peers, where = [plan.nodes[a][place], plan.nodes[b][place]], f"pair/{number}/{a}/{b}"
-                rate = _exchange(peers, peers.index(rank), wide, store, where, device, str(place))
+            index = own.index(rank)
+            if index < wide:
+                peers, where = [plan.nodes[a][index], plan.nodes[b][index]], f"pair/{number}/{a}/{b}"
+                rate = _exchange(peers, peers.index(rank), wide, store, where, device, str(index))
                 found["pairs"].append([b if node == a else a, rate])
     return found
 
