@@ -8,7 +8,6 @@ started there, ``[launch]``, is for `reproduce.launchers` to read.
 
 import dataclasses
 import difflib
-import math
 import types
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,14 @@ from reproduce import files
 from reproduce.cluster.machine import SECTIONS, STATUSES, About, Cluster, Constant, OneNode
 from reproduce.cluster.step import Work, as_fast_as
 from reproduce.errors import ConfigError
+from reproduce.logged import is_number
 from reproduce.paths import CLUSTERS
 
 FOLDER = CLUSTERS
 CALIBRATED, CHOSEN = FOLDER / "calibrated.toml", FOLDER / "chosen.toml"
 ACROSS = "software.across"
 NODE_RULE = "size:4MB"  # of a node's own sums, which compute hides whatever the rule
+RATES = ("FLOP/s", "B/s")  # units of what the model divides by
 FIELDS = ("value", "unit", "source", "status", "range")
 
 
@@ -112,7 +113,7 @@ def _one_node(path: Path, entry: dict | None) -> OneNode | None:
         return None
     keys = [key.name for key in dataclasses.fields(OneNode)]
     good = isinstance(entry, dict) and set(entry) == set(keys)
-    if not good or not all(_is_number(entry[key]) and entry[key] > 0 for key in keys):
+    if not good or not all(is_number(entry[key]) and entry[key] > 0 for key in keys):
         raise ConfigError(f"{path}: [measured] needs {', '.join(keys)}, each a number above 0, and nothing else")
     return OneNode(float(entry["images_per_second"]), int(entry["gpus"]), int(entry["local_batch"]))
 
@@ -169,16 +170,17 @@ def constant(where: str, name: str, entry) -> Constant:
     unit = fields[key].metadata["unit"]
     if entry.get("unit") != unit:
         raise ConfigError(f"{where}: unit = {entry.get('unit')!r}: must be {unit!r}")
-    if entry.get("status") not in STATUSES:
+    if not isinstance(entry.get("status"), str) or entry["status"] not in STATUSES:
         raise ConfigError(f"{where}: status = {entry.get('status')!r}{_nearest(str(entry.get('status')), STATUSES)}")
     if not isinstance(entry.get("source"), str) or not entry["source"].strip():
         raise ConfigError(f"{where}: has no source: say where the value stands, or why it was assumed")
     value, span = entry["value"], entry.get("range")
-    if not _is_number(value) or value < 0:
-        raise ConfigError(f"{where} = {value!r}: must be a number, at least 0")
+    if not is_number(value) or value < 0 or (unit in RATES and not value):
+        raise ConfigError(f"{where} = {value!r}: must be a number, {'above' if unit in RATES else 'at least'} 0")
     if (span is not None) != (entry["status"] == "assumed"):
         raise ConfigError(f"{where}: range: an assumed constant has one, no other does")
-    if span is not None and not (len(span) == 2 and all(map(_is_number, span)) and 0 <= span[0] <= value <= span[1]):
+    good = span is None or (isinstance(span, list) and len(span) == 2 and all(map(is_number, span)))
+    if not good or (span is not None and not 0 <= span[0] <= value <= span[1]):
         raise ConfigError(f"{where}: range = {span!r}: must be [low, high] with 0 <= low <= value <= high")
     limits = (float(span[0]), float(span[1])) if span is not None else None
     return Constant(float(value), unit, entry["source"], entry["status"], limits)
@@ -189,7 +191,12 @@ def _read(path: Path, seen: tuple[Path, ...]) -> tuple[dict, dict[str, Constant]
     if path.resolve() in seen:
         raise ConfigError(f"{path}: 'extends' goes in a circle: remove one of the links")
     raw = _parse(path)
-    base = raw.pop("extends", None)
+    base = raw.pop("extends", "")
+    if not isinstance(base, str):
+        raise ConfigError(f"{path}: extends = {base!r}: must be the name of a file")
+    for section in raw.keys() - {"measured"}:
+        if not isinstance(raw[section], dict):
+            raise ConfigError(f"{path}: {section} must be a table: write [{section}] on a line of its own")
     _, constants, extra = _read(_base(path, base), (*seen, path.resolve())) if base else ({}, {}, {})
     about = raw.pop("cluster", {})
     extra = {"launch": extra.get("launch", {}) | raw.pop("launch", {})} | {key: raw.pop(key) for key in ("measured",)
@@ -219,8 +226,6 @@ def _parse(path: Path) -> dict:
         raise ConfigError(f"{path}: not readable as TOML: {files.why(error)}") from None
 
 
-def _is_number(value) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _nearest(name: str, known) -> str:

@@ -18,6 +18,8 @@ OPTION = re.compile(r"[A-Za-z0-9_.,:=@+%/ {}-]+")
 WORD = re.compile(r"[A-Za-z0-9_.,:=@+%/-]+")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 PLACE = re.compile(r"(\$[A-Za-z_][A-Za-z0-9_]*)?[A-Za-z0-9_./-]*")  # a path, which may begin with a variable
+OF_THE_SCRIPT = {"root", "out", "jobs", "python", "data", "attempts", "ended", "child", "code", "number"}
+MOST = {"ranks_per_node": 1024, "gpus_per_node": 1024}
 PLACEHOLDERS = {"nodes", "ranks", "ranks_per_node", "time", "account"}
 
 DEFAULTS = {
@@ -101,8 +103,9 @@ def _checked(where: str, key: str, value):
     if kind is dict[str, str] or key == "environment":
         return _environment(where, value)
     if kind in (int, float):
-        if not isinstance(value, int | kind) or isinstance(value, bool) or value < 0:
-            raise ConfigError(f"{where} = {value!r}: must be a number, at least 0")
+        most = MOST.get(key, 1e6)
+        if not isinstance(value, int | kind) or isinstance(value, bool) or not 0 <= value <= most:
+            raise ConfigError(f"{where} = {value!r}: must be a number from 0 to {most:,.0f}")
         return kind(value)
     if kind is str:
         return _text(where, value, {"scratch": PLACE, "hostfile": VARIABLE, "gpu": OPTION}.get(key, OPTION))
@@ -119,8 +122,9 @@ def _environment(where: str, value) -> dict[str, str]:
     if not isinstance(value, dict):
         raise ConfigError(f'{where}: write environment = {{ NAME = "value" }}')
     for name, text in value.items():
-        if not VARIABLE.fullmatch(name):
-            raise ConfigError(f"{where}: {name!r} is no name of a variable")
+        if not VARIABLE.fullmatch(name) or name in OF_THE_SCRIPT:
+            why = "the job script has a variable of this name" if name in OF_THE_SCRIPT else "is no name of a variable"
+            raise ConfigError(f"{where}: {name!r}: {why}")
         if not isinstance(text, str) or any(ord(char) < 32 for char in text):
             raise ConfigError(f"{where}.{name} = {text!r}: must be text of one line")
     return dict(value)
@@ -130,7 +134,7 @@ def _text(where: str, value, allowed: re.Pattern) -> str:
     if not isinstance(value, str) or (value and not allowed.fullmatch(value)):
         raise ConfigError(f"{where} = {value!r}: must be text of the characters {allowed.pattern}")
     if allowed is OPTION:
-        unknown = set(re.findall(r"{([^{}]*)}", value)) - PLACEHOLDERS
-        if unknown or value.count("{") != value.count("}"):
+        rest = re.sub(f"{{({'|'.join(PLACEHOLDERS)})}}", "", value)
+        if "{" in rest or "}" in rest:
             raise ConfigError(f"{where} = {value!r}: placeholders are {', '.join(sorted(PLACEHOLDERS))}, in braces")
     return value

@@ -102,6 +102,10 @@ BROKEN = {
     "outside": (f"[node]\ngpus = {constant(status='assumed', rest=', range = [2, 3]')}", "low <= value <= high"),
     "field": (f"[node]\ngpus = {constant(rest=', sources = 1')}", "unknown field 'sources': did you mean 'source'"),
     "not TOML": ("[node", "not readable as TOML"),
+    "status of no text": ('[node]\ngpus = { value = 2, unit = "count", source = "x", status = [] }', "status = []"),
+    "range of no list": (f"[node]\ngpus = {constant(rest=', range = 3')}", "range"),
+    "beyond a float": (f"[node]\ngpus = {constant('1' * 400)}", "must be a number"),
+    "divided by": (f"[node]\nlink_bandwidth = {constant('0', 'B/s')}", "must be a number, above 0"),
 }
 
 
@@ -112,6 +116,14 @@ def test_a_broken_file_gives_one_clear_line(tmp_path, case):
         files.load(own(tmp_path, text))
     message = str(caught.value)
     assert expected in message and "mine.toml" in message and "\n" not in message
+
+
+@pytest.mark.parametrize("line", ["cluster = 3", "gpu = 3", "launch = 3", "extends = 3"])
+def test_what_is_no_table_or_name_is_refused(tmp_path, line):
+    path = tmp_path / "mine.toml"
+    path.write_text(f"{line}\n")
+    with pytest.raises(ConfigError, match=line.partition(" ")[0]):
+        files.load(str(path))
 
 
 def test_names_are_checked_and_never_inherited(tmp_path):

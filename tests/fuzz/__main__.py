@@ -20,6 +20,7 @@ def parse(argv) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="the same one draws the same inputs (default: 1)")
     parser.add_argument("--surface", action="append", metavar="NAME", help="this one only; may be repeated")
     parser.add_argument("--jobs", type=int, default=min(4, os.cpu_count() or 1), help="surfaces at a time")
+    parser.add_argument("--seconds", type=float, default=60, help="that an input may take (default: %(default)g)")
     parser.add_argument("--again", type=Path, metavar="FILE", help="run one kept input, and show what it says")
     return parser.parse_args(argv)
 
@@ -29,7 +30,9 @@ def main(argv=None) -> int:
     from tests.fuzz import warm  # imports all that commands import, which takes seconds
 
     warm.up()
-    from tests.fuzz import campaign
+    from tests.fuzz import campaign, child
+
+    child.SECONDS = given.seconds
 
     if given.again:
         return again(given.again)

@@ -16,7 +16,7 @@ from tests.fuzz import child
 from tests.fuzz.oracle import Finding, findings
 from tests.fuzz.scene import Scene
 
-SHRINKING_SECONDS = 40.0  # for one kind of finding
+SHRINKING_SECONDS = 20.0  # for one kind of finding
 Run = Callable[[Scene], child.Outcome]
 
 
@@ -42,11 +42,14 @@ class Counted:
 def explore(
     surface: str, scenes: strategies.SearchStrategy[Scene], inputs: int, seed: int,
     shrinking: float = SHRINKING_SECONDS,
-    run: Run = child.run,
+    run: Run = child.run, first: bool = False,
 ) -> Counted:  # fmt: skip
-    """Run so many scenes of a surface, the same ones for the same seed. A finding is shrunk, and the search goes on."""
+    """Run so many scenes of a surface, the same ones for the same seed. A finding is shrunk, and the search goes on.
+
+    `first`: until something is found.
+    """
     counted, began, batch = Counted(surface), time.monotonic(), 0
-    while counted.inputs < inputs:
+    while counted.inputs < inputs and not (first and counted.found):
         before = counted.inputs
         _batch(counted, scenes, inputs - counted.inputs, seed + 1000 * batch, shrinking, run)
         batch += 1

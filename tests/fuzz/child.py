@@ -40,14 +40,14 @@ class Outcome:
     executed: bool
 
 
-def run(scene: Scene, seconds: float = SECONDS) -> Outcome:
+def run(scene: Scene) -> Outcome:
     """A scene, to its end or to that of its time."""
     with _folder() as here:
         lay_out(scene, here)
         for name in OWN:
             (here / name).mkdir(exist_ok=True)
         before, began = snapshot(here), time.monotonic()
-        code, hung, memory, said = call(scene, here, seconds)
+        code, hung, memory, said = call(scene, here, SECONDS)
         took = time.monotonic() - began
         after = snapshot(here)
         damaged = changed(before, after, (*OWN, *scene.writes))

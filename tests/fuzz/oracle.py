@@ -52,7 +52,8 @@ def _answered(scene: Scene, outcome: Outcome) -> list[Finding]:
     if outcome.code not in scene.codes:
         return [Finding("code", f"{outcome.code} {scene.fault}", f"exit code {outcome.code}: {_last(outcome)}")]
     lines = [line for line in outcome.err.splitlines() if line and not line.startswith(("usage:", " "))]
-    if outcome.code == 2 and not any("error: " in line for line in lines):
+    said = any("error: " in line for line in lines) or "\npreflight: " in outcome.out  # that of nodes is a table
+    if outcome.code == 2 and not said:
         return [Finding("unclear", scene.fault, f"says no error: {_last(outcome)!r}")]
     if outcome.code == 2 and len(lines) > 1 and not scene.chatty:
         return [Finding("unclear", scene.fault, f"says more than one line: {outcome.err[-600:]}")]

@@ -243,6 +243,14 @@ def test_every_cluster_file_can_be_launched_on(name):
         ('environment = {{ "A B" = "1" }}', "is no name of a variable"),
         ('environment = {{ A = "1\\n2" }}', "must be text of one line"),
         ("environment = {{ A = 1 }}", "must be text of one line"),
+        ('environment = {{ data = "/elsewhere" }}', "the job script has a variable of this name"),
+        ('options = ["--nodes={{{{nodes}}}}"]', "placeholders are"),
+        ('options = ["}}{{"]', "placeholders are"),
+        ('options = ["{{time!r}}"]', "must be text of the characters"),
+        ('options = ["{{time:1000000000}}"]', "placeholders are"),
+        ("max_hours = nan", "must be a number"),
+        ("node_gbit = 1e300", "must be a number from 0"),
+        ("ranks_per_node = 1000000000000000000000000", "must be a number from 0"),
     ],
 )
 def test_a_bad_site_is_one_line(text, says, tmp_path):

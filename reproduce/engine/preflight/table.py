@@ -5,7 +5,7 @@ from pathlib import Path
 
 from reproduce import files
 from reproduce.engine.preflight.findings import Finding
-from reproduce.errors import ConfigError
+from reproduce.errors import ConfigError, shown
 
 HEAD = ("host", "ranks", "what", "found", "rule", "remedy")
 MAX_LINES = 100
@@ -22,9 +22,9 @@ def table(findings: list[Finding], names: Mapping[int, str], nodes: int) -> str:
             rows.append((f"all {nodes} nodes", spans([rank for one in ones for rank in one.ranks]), *text))
         else:
             rows += [(names.get(one.ranks[0], "unknown"), spans(one.ranks), *text) for one in ones]
-    shown = [HEAD, *rows[:MAX_LINES]]
-    widths = [max(len(row[column]) for row in shown) for column in range(len(HEAD) - 1)]
-    lines = ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[-1]]) for row in shown]
+    listed = [tuple(map(shown, row)) for row in (HEAD, *rows[:MAX_LINES])]
+    widths = [max(len(row[column]) for row in listed) for column in range(len(HEAD) - 1)]
+    lines = ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[-1]]) for row in listed]
     if len(rows) > MAX_LINES:
         lines.append(f"and {len(rows) - MAX_LINES} more: see --report")
     return "\n".join(lines)

@@ -135,6 +135,6 @@ def started(draw) -> Scene:
 def shell(draw) -> Scene:
     """`run_all.sh` itself: options, and the folder it is called from."""
     value = argument(draw(paths | texts))
-    words = (draw(sampled(["--list", "--help", "--nonsense", "--out", "--tier", "--seeds"])), value)
+    words = (draw(sampled(["--list", "--help", "--nonsense", "--out", "--tier", "--seeds"])), value, "--list")
     cdpath = draw(sampled(["UNSET", ".", f".:{HERE}", "/"]))
     return ending("run_all.sh", "tests.fuzz.shell", words, ("CDPATH", cdpath))
