@@ -9,17 +9,7 @@ from tests.fuzz.oracle import findings
 from tests.fuzz.scene import Entry, Scene, changed, from_json
 from tests.helpers import warm
 
-INPUTS = 200
 ENV = os.environ | {"OMP_NUM_THREADS": "1"}
-
-
-def test_a_few_hundred_bad_inputs_of_every_kind():
-    done = warm.run("tests.fuzz", ["--inputs", str(INPUTS), "--seed", "1", "--jobs", "2"], env=ENV)
-    assert done.returncode == 0, done.stdout[-5000:]
-    lines = done.stdout.splitlines()
-    counts = {line.split()[0]: int(line.split()[1].replace(",", "")) for line in lines if line[:1].isalpha() and
-              line.split()[1][0].isdigit()}  # fmt: skip
-    assert counts.pop("all") >= INPUTS and min(counts.values()) >= 10 and len(counts) >= 12
 
 
 @pytest.mark.parametrize(("fault", "kind"), [("json", "traceback"), ("whole", "damage"), ("link", "damage")])
@@ -39,8 +29,9 @@ def outcome(**changes) -> child.Outcome:
     [
         ({}, ""), ({"code": 1, "err": "Traceback (most recent call last):\n  x\nValueError: y\n"}, "traceback"),
         ({"hung": True, "code": -9}, "hang"), ({"code": -11}, "died"), ({"damaged": ("a",)}, "damage"),
-        ({"executed": True}, "execution"), ({"memory": 1 << 40}, "memory"), ({"err": "error: x.toml \x1b[2J"}, "control"),
-        ({"code": 0}, "accepted"), ({"code": 3}, "code"), ({"err": "no\n"}, "unclear"), ({"err": "error: no\n"}, "unnamed"),
+        ({"executed": True}, "execution"), ({"memory": 1 << 40}, "memory"), ({"code": 0}, "accepted"),
+        ({"err": "error: x.toml \x1b[2J"}, "control"), ({"code": 3}, "code"), ({"err": "no\n"}, "unclear"),
+        ({"err": "error: no\n"}, "unnamed"),
         ({"err": "error: x.toml\nmore\n"}, "unclear"),
     ],
 )  # fmt: skip
@@ -56,7 +47,8 @@ def test_a_scene_is_kept_and_read_again():
 
 
 def test_damage_is_what_changed_outside_of_what_may():
-    before, after = {"a": ("x",), "b/c": ("x",), "d": ("x",)}, {"a": ("y",), "b/c": ("y",), "b/new": ("x",), "out": ("x",)}
+    before = {"a": ("x",), "b/c": ("x",), "d": ("x",)}
+    after = {"a": ("y",), "b/c": ("y",), "b/new": ("x",), "out": ("x",)}
     assert changed(before, after, ["b/", "out/deep"]) == ["a", "d"]
 
 

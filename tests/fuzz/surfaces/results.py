@@ -50,8 +50,8 @@ commands = sampled([*list(QUICK) * 4, *SLOW])
 def values(draw) -> Scene:
     """A value in one or two events replaced, at any depth."""
     lines = SOURCE.read_text().splitlines()
-    for _ in range(draw(st.integers(1, 2))):
-        at = draw(st.integers(0, min(12, len(lines) - 1)) | st.integers(0, len(lines) - 1))
+    place = st.integers(0, 12) | st.integers(0, len(lines) - 1)
+    for at in draw(st.lists(place, min_size=1, max_size=2, unique=True)):
         head, brace, rest = lines[at].partition("{")
         entry = json.loads(brace + rest)
         spot, path = entry, []
