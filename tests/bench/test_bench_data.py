@@ -112,7 +112,7 @@ def test_all_tables_are_measured(tmp_path, few, monkeypatch):
     out = tmp_path / "data.json"
     assert process.run("data", asked, 1, out, with_peers=False) == 0
     result = contest.read(out)
-    assert [len(table.rows) for table in result.tables] == [9, 7, 5]
+    assert [len(table.rows) for table in result.tables] == [10, 7, 5]
     for table in result.tables:
         contest.check(table)
         assert {"ours", "control", "floor"} <= {row.role for row in table.rows} and "pinned" in table.work

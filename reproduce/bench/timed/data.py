@@ -14,7 +14,9 @@ from dataclasses import replace
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import torch
 from PIL import Image
 
@@ -23,6 +25,9 @@ from reproduce.bench.timed import peer_loaders
 from reproduce.bench.timed.entry import serve
 from reproduce.bench.timed.turns import take_turns
 from reproduce.engine.data.loader import AnyLoader, open_loader
+from reproduce.engine.data.plan import AUGMENT, uniforms
+from reproduce.engine.data.torchvision_backend import TorchvisionBackend
+from reproduce.engine.data.windows import DRAWS, train_geometry
 from reproduce.engine.dist.comm import Comm
 from reproduce.engine.environment import compute_precision
 from reproduce.engine.trainer import Trainer
@@ -120,6 +125,19 @@ def pil_decoding(folder: Folder, smaller: int = 1) -> Callable[[], float]:
     return lambda: rate(map(decode, files))
 
 
+def scaling(folder: Folder) -> Callable[[], float]:
+    """All that the torchvision back-end does but decoding; for pictures of one size."""
+    data, files = folder.config.data, folder.files()
+    backend = TorchvisionBackend(data, CPU, 1)
+    sizes = np.repeat([Image.open(io.BytesIO(files[0])).size[::-1]], len(files), 0)
+    geometry, flips = train_geometry(sizes, uniforms(1, AUGMENT, (), (len(files), DRAWS)), data)
+    parts = [slice(at, at + BATCH) for at in range(0, len(files), BATCH)]
+    decoded = [np.stack(backend.decode(files[part]) or []) for part in parts]
+    jobs = [SimpleNamespace(pixels=pixels, geometry=geometry[part], flips=flips[part])
+            for part, pixels in zip(parts, decoded)]  # fmt: skip
+    return lambda: rate(len(images) for _, images in backend.stream(iter(jobs)))
+
+
 # ---- the tables ---------------------------------------------------------------------------------------------------
 
 
@@ -135,6 +153,7 @@ def photographs(folder: Folder, pinned: str, rounds: int) -> Table:
     field.add("ours, DALI, whole images decoded", "control", whole, "not only the window to be cut")
     field.add("DALI, decoding alone", "control", partial(dali_decoding, folder), "whole images")
     field.add("PIL, decoding alone", "control", partial(pil_decoding, folder), "whole images")
+    field.add("ours, torchvision, all but decoding", "control", partial(scaling, folder), "of images decoded before")
     field.add("entropy decoding alone", "floor", partial(pil_decoding, folder, 8),
               "libjpeg-turbo reads every coefficient and makes one pixel of 64")  # fmt: skip
     work = f"{folder.what}, normalised float32 batches of {BATCH}, {pinned}, peers with num_workers=0"
