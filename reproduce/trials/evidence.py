@@ -1,4 +1,4 @@
-"""Trains the whole published evidence on the embedded data: the earlier rows of Table 1, the ablation, the sweep.
+"""Trains the whole published evidence on the embedded data: Table 1's rows, the ablation, Figure 3, the default runs.
 
     python -m reproduce.trials.evidence --data data/fashion_mnist --out results/quick [--list] [--jobs 2]
 
@@ -13,28 +13,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from reproduce.errors import UserError, command
 from reproduce.events import RunLog
 from reproduce.paths import ROOT
-from reproduce.recipe.runs import QUICK_SWEEP
 from reproduce.results import rates
 from reproduce.results.rates import Rate
-from reproduce.trials.subjects import (
-    STEP,
-    Job,
-    Subject,
-    of_techniques,
-    regime,
-    rows,
-    sweep_jobs,
-    test_job,
-    third_rate,
-    tuning_job,
-)  # fmt: skip
+from reproduce.trials.subjects import STAGES, STEP, Job, Stage, Subject, test_job, third_rate, tuning_job
 from reproduce.words import Parser
 
 RATE = 6000  # images/s of one process, before the first run has been timed
@@ -89,43 +76,29 @@ class Campaign:
         log = self.train(tuning_job(subject, rate, self.out))
         return round(100 * log.top1, 2) if log.top1 is not None else 0.0  # diverged
 
-    def stage(self, name: str, subjects: list[Subject], seeds: range) -> None:
-        """Choose the rate of each subject, then train the seeds, all subjects of a seed before the next seed."""
-        print(f"{name}: {len(subjects)} subjects, {len(seeds)} seeds", flush=True)
+    def stage(self, stage: Stage) -> None:
+        """Choose the rate of each subject, then train the seeds, all subjects and runs of a seed before the next."""
+        print(stage, flush=True)
         with ThreadPoolExecutor(self.jobs) as pool:
-            own = [one for one in subjects if not (one.variant and one.variant.trains_as)]
-            list(pool.map(self.rate_of, own))
-            jobs = [test_job(one, self.rate_of(one), seed, self.out) for seed in seeds for one in subjects]
+            list(pool.map(self.rate_of, [one for one in stage.subjects if one.tuned]))
+            jobs = [job for seed in stage.seeds for job in self._jobs(stage, seed)]
             list(pool.map(self.train, jobs))
 
-    def sweep(self, seeds: range) -> None:
-        with ThreadPoolExecutor(self.jobs) as pool:
-            list(pool.map(self.train, [job for seed in seeds for job in sweep_jobs(self.out, seed)]))
-
-
-def stages() -> Iterator[tuple[str, list[Subject], range]]:
-    """In order of priority, which is what the shortest time shows most of."""
-    yield "techniques, scarce updates", of_techniques("scarce"), range(1, 4)
-    yield "Table 1", rows(), range(1, 2)
-    yield "ablation, scarce updates", regime("scarce"), range(1, 4)
-    yield "Table 1", rows(), range(2, 4)
-    yield "Figure 3", [], range(1, 4)
-    yield "ablation, scarce updates", regime("scarce"), range(4, 6)
-    yield "techniques, headline", of_techniques("headline"), range(1, 4)
+    def _jobs(self, stage: Stage, seed: int) -> list[Job]:
+        tuned = [test_job(one, self.rate_of(one), seed, self.out) for one in stage.subjects]
+        return tuned + [Job(run, (), seed, self.out) for run in stage.runs]
 
 
 def expected_images(out: Path) -> int:
-    """Training images of all that is not done, with a third rate guessed."""
+    """Training images of everything, with rates guessed."""
     found: dict[Path, Job] = {}
-    for _, subjects, seeds in stages():
-        for subject in subjects:
+    for stage in STAGES:
+        for subject in stage.subjects:
             first = subject.config.schedule.peak_lr
-            tuned = () if subject.variant and subject.variant.trains_as else (1, STEP, 1 / STEP)
-            jobs = [tuning_job(subject, first * factor, out) for factor in tuned]
-            jobs += [test_job(subject, first, seed, out) for seed in seeds]
-            found |= {job.log: job for job in jobs}
-        if not subjects:
-            found |= {job.log: job for seed in seeds for job in sweep_jobs(out, seed)}
+            tries = [tuning_job(subject, first * factor, out) for factor in (1, STEP, 1 / STEP) if subject.tuned]
+            found |= {job.log: job for job in tries}
+            found |= {job.log: job for job in (test_job(subject, first, seed, out) for seed in stage.seeds)}
+        found |= {job.log: job for job in (Job(run, (), seed, out) for run in stage.runs for seed in stage.seeds)}
     return sum(job.images for job in found.values())
 
 
@@ -141,15 +114,9 @@ def main(argv=None) -> None:
     images = expected_images(given.out)
     hours = images / RATE / given.jobs / 3600
     print(f"{images / 1e6:.0f} million images in all, about {hours:.1f} h with {given.jobs} at a time at {RATE:,} each")
-    for name, subjects, seeds in stages():
-        if given.list:
-            print(f"{name}, seeds {', '.join(map(str, seeds))}: "
-                  f"{', '.join(one.name for one in subjects) or ', '.join(QUICK_SWEEP)}")  # fmt: skip
-    if given.list:
-        return
     campaign = Campaign(given.data, given.out, given.jobs, images)
-    for name, subjects, seeds in stages():
-        campaign.stage(name, subjects, seeds) if subjects else campaign.sweep(seeds)
+    for stage in STAGES:
+        print(stage) if given.list else campaign.stage(stage)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,14 @@ from reproduce.events import RunLog, log_path, read_log
 from reproduce.judge.techniques import TECHNIQUES
 from reproduce.recipe import variants
 from reproduce.recipe.load import Config
-from reproduce.recipe.runs import EARLIER_ROWS, QUICK_SWEEP
+from reproduce.recipe.runs import EARLIER_ROWS, QUICK_PAIR, QUICK_PANEL, QUICK_SWEEP
 from reproduce.recipe.variants import REFERENCE, REGIMES, Variant, at_rate, shortened, with_changes
 from reproduce.results import rates
 
 SEED = 0  # of the search; no published run has it
 HELD_OUT = ('data.evaluate_on="held_out"', "data.val_images=10000")
 STEP = 2.5  # between the rates tried
+SINGLE = ("quick/mlperf06_b840_w20", "quick/regression_b160_w4")  # of no artefact, or of one that may lack it
 PARTS = 3  # a row is tuned on 1 / PARTS of its epochs
 
 
@@ -30,6 +31,11 @@ class Subject:
     @property
     def name(self) -> str:
         return f"{self.regime}/{self.variant.name}" if self.variant else Path(self.run).name
+
+    @property
+    def tuned(self) -> bool:
+        """Whether it has a search of its own, or takes another's rate."""
+        return not (self.variant and self.variant.trains_as)
 
     @property
     def changes(self) -> tuple[str, ...]:
@@ -111,11 +117,37 @@ def test_job(subject: Subject, rate: float, seed: int, out: Path) -> Job:
     return Job(subject.run, (*subject.changes, *at_rate(subject.config, rate)), seed, subject.logs_below(out))
 
 
-def sweep_jobs(out: Path, seed: int) -> list[Job]:
-    return [Job(run, (), seed, out) for run in QUICK_SWEEP]
-
-
 def third_rate(top1: dict[float, float]) -> float:
     """The rate beyond the better of two."""
     low, high = sorted(top1)
     return float(f"{high * STEP if top1[high] > top1[low] else low / STEP:.3g}")
+
+
+# ---- in which order -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Subjects, each at its own best rate, and runs at the rate in their files; the seeds of all."""
+
+    name: str
+    subjects: list[Subject]
+    seeds: range
+    runs: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        names = [*(one.name for one in self.subjects), *self.runs]
+        return f"{self.name}: seeds {', '.join(map(str, self.seeds))} of {', '.join(names)}"
+
+
+# In order of priority: what the shortest time shows most of. The last one is run_all.sh's, with six seeds.
+STAGES = (
+    Stage("techniques, scarce updates", of_techniques("scarce"), range(1, 4)),
+    Stage("Table 1", rows(), range(1, 2)),
+    Stage("ablation, scarce updates", regime("scarce"), range(1, 4)),
+    Stage("Table 1", rows(), range(2, 4)),
+    Stage("Figure 3", [], range(1, 4), QUICK_SWEEP),
+    Stage("ablation, scarce updates", regime("scarce"), range(4, 6)),
+    Stage("techniques, headline", of_techniques("headline"), range(1, 4)),
+    Stage("default runs", [], range(1, 7), (*QUICK_PAIR, *QUICK_PANEL, *SINGLE)),
+)

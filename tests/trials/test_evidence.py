@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from reproduce.artefacts import ARTEFACTS
 from reproduce.engine.schedule import Schedule
 from reproduce.errors import UserError
 from reproduce.events import Accuracy, RunLog
@@ -15,7 +16,7 @@ from reproduce.recipe.runs import EARLIER_ROWS
 from reproduce.recipe.variants import Variant, at_rate, shortened, with_changes
 from reproduce.results import rates
 from reproduce.results.rates import Rate
-from reproduce.trials import adopt, subjects
+from reproduce.trials import adopt, evidence, subjects
 from reproduce.trials.evidence import Campaign
 from reproduce.trials.subjects import Subject
 
@@ -136,3 +137,11 @@ def test_an_adopted_rate_is_in_the_file_with_its_source_and_keeps_the_runs_made_
 def test_a_file_without_a_peak_rate_is_refused():
     with pytest.raises(UserError, match="states peak_lr 0 times"):
         adopt.adopted("[schedule]\n", with_changes(EARLIER_ROWS[0]), [Rate("x", 1.0, 1.0)])
+
+
+def test_the_evidence_is_all_that_is_published_and_takes_less_than_six_hours():
+    runs = {run for stage in subjects.STAGES for run in stage.runs}
+    rows = {one.run for stage in subjects.STAGES for one in stage.subjects if not one.regime}
+    shown = {run for one in ARTEFACTS for run in (*one.runs.get("quick", ()), *one.optional.get("quick", ()))}
+    assert shown <= runs | rows
+    assert evidence.expected_images(Path("out")) / evidence.RATE / 2 < 6 * 3600
