@@ -7,11 +7,13 @@ and mpirun start the same modules just as well. Not torchrun here: it keeps the 
 signal to, and leaves them behind when it is killed itself. Imports nothing outside the standard library.
 """
 
+import contextlib
 import ctypes
 import os
 import re
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -28,6 +30,9 @@ FINAL = (EXIT_USER_ERROR, EXIT_LOST)
 TRAIN = "reproduce.engine.train"
 POLL_SECONDS = 0.05
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+LOST = "run the same command again to go on from the last checkpoint"
+NEVER_MET = "that was before all ranks had met: see what it said, and what the system's log (dmesg) says of it"
+MET = "REPRODUCE_MET"  # the number of a pipe on which a rank says that all have met
 
 
 @command
@@ -42,8 +47,9 @@ def main(argv=None) -> int:
 def launch(argv: list[str], processes: int) -> int:
     """Run `argv` as each of `processes` ranks, wait for all of them and return the exit code of the whole.
 
-    0 if all ended well; else 2 if any found a user error, else that of the first that failed: its own, `EXIT_LOST` if
-    it died of a signal, or 128 + N if that was signal N, passed on by us. Raises `UserError` if one cannot be started.
+    0 if all ended well; else 2 if any found a user error or died before all had met, else that of the first that
+    failed: its own, `EXIT_LOST` if it died of a signal, or 128 + N if that was signal N, passed on by us. Raises
+    `UserError` if one cannot be started.
     """
     received: list[int] = []
     heard = [signum for signum in FORWARDED if signal.getsignal(signum) != signal.SIG_IGN]  # as nohup has SIGHUP
@@ -62,9 +68,19 @@ def launch(argv: list[str], processes: int) -> int:
                 time.sleep(POLL_SECONDS)
     finally:
         ranks.send(signal.SIGKILL)  # nobody is left, unless we are here by an exception
+        ranks.close()
         for signum, handler in before.items():
             signal.signal(signum, handler)
     return ranks.exit_code()
+
+
+def tell_that_all_met() -> None:
+    """Called by a rank: from now on one that dies was lost. Nothing happens where another launcher started it."""
+    said = os.environ.pop(MET, "")
+    with contextlib.suppress(OSError, ValueError):
+        if stat.S_ISFIFO(os.fstat(int(said)).st_mode):
+            os.write(int(said), b"1")
+            os.close(int(said))
 
 
 def environment(rank: int, processes: int, port: int) -> dict[str, str]:
@@ -80,6 +96,9 @@ class Ranks:
 
     def __init__(self):
         self._alive: dict[int, subprocess.Popen] = {}
+        self._hears, self._tells = os.pipe()
+        os.set_blocking(self._hears, False)
+        self._met = False  # all ranks, once
         self._sent: set[int] = set()
         self._forwarded = 0
         self._codes: list[int] = []  # of those that failed, in the order we learnt of it
@@ -88,9 +107,11 @@ class Ranks:
 
     def start(self, argv: list[str], env: dict[str, str]) -> None:
         # a session of its own: Ctrl-C in a terminal reaches a rank once, through us
-        rank = int(env["RANK"])
+        rank, told = int(env["RANK"]), {MET: str(self._tells)}
         try:
-            child = subprocess.Popen(argv, env=env, start_new_session=True, preexec_fn=_dies_with_us())
+            child = subprocess.Popen(
+                argv, env=env | told, start_new_session=True, preexec_fn=_dies_with_us(), pass_fds=[self._tells]
+            )
         except OSError as error:
             raise UserError(f"cannot start process {rank}: {error.strerror}: start fewer processes") from None
         self._alive[rank] = child
@@ -109,15 +130,27 @@ class Ranks:
         if -code in self._sent:
             code = 128 + self._forwarded if self._forwarded else 0  # else ended by us, as another had failed
         elif code < 0:
+            met = self._have_met()
             if not self._codes:  # those after the first died because of it
-                print(f"error: rank {rank} (pid {pid}) died of {signal_name(-code)}: run the same command again to go "
-                      "on from the last checkpoint", file=sys.stderr, flush=True)  # fmt: skip
-            code = EXIT_LOST
+                what = f"{signal_name(-code)}: {LOST if met else NEVER_MET}"
+                print(f"error: rank {rank} (pid {pid}) died of {what}", file=sys.stderr, flush=True)
+            code = EXIT_LOST if met else EXIT_USER_ERROR
         if code:
             self._codes.append(code)
             self._end_within(GRACE_SECONDS if code == EXIT_PREEMPTED else SETTLE_SECONDS)
             if code in FINAL:
                 self.send(signal.SIGKILL)
+
+    def _have_met(self) -> bool:
+        try:
+            self._met = self._met or bool(os.read(self._hears, 1))
+        except BlockingIOError:
+            pass
+        return self._met
+
+    def close(self) -> None:
+        os.close(self._hears)
+        os.close(self._tells)
 
     def forward(self, signum: int) -> None:
         self._forwarded = self._forwarded or signum

@@ -58,6 +58,8 @@ for behaviour in behaviours[rank].split(", "):
         wait_for(argument)
     elif what == "pause":
         time.sleep(float(argument))
+    elif what == "met":       # all others, says this rank
+        os.write(int(os.environ["REPRODUCE_MET"]), b"1")
     elif what == "die":
         os.kill(os.getpid(), int(argument))
     elif what == "say":
@@ -158,14 +160,24 @@ def test_exit_codes(tmp_path, ranks, code):
 
 @pytest.mark.parametrize(("signum", "name"), [(9, "SIGKILL"), (11, "SIGSEGV"), (15, "SIGTERM"), (37, "signal 37")])
 def test_a_rank_that_dies_of_a_signal_is_named(tmp_path, signum, name):
-    with Job(tmp_path, "ready", "ready", f"ready, after 0 1, die {signum}") as job:
+    with Job(tmp_path, "ready", "met, ready", f"ready, after 0 1, die {signum}") as job:
         says = f"error: rank 2 (pid {job.pids()[2]}) died of {name}: run the same command again"
         assert job.ends(within=6) == (EXIT_LOST, f"{says} to go on from the last checkpoint\n")
 
 
+@pytest.mark.parametrize("signum", [6, 9])
+def test_a_rank_that_dies_before_all_have_met_is_not_called_lost(tmp_path, signum):
+    """It would die again: nothing starts the same command once more after exit code 2."""
+    with Job(tmp_path, "ready", f"ready, after 0, die {signum}") as job:
+        pid, name = job.pids()[1], signal.Signals(signum).name
+        code, said = job.ends(within=6)
+    assert code == 2 and said.startswith(f"error: rank 1 (pid {pid}) died of {name}: that was before all ranks had met")
+    assert said.count("\n") == 1 and "checkpoint" not in said
+
+
 def test_only_the_first_death_is_named_and_outranks_what_follows_from_it(tmp_path):
     """Rank 0 has learnt of the loss, the third aborts, as NCCL does: by then all has been said."""
-    with Job(tmp_path, "ready, wait pid_1, exit 1", "wait go, ready, die 9", "ready, wait pid_1, die 6") as job:
+    with Job(tmp_path, "met, ready, wait pid_1, exit 1", "wait go, ready, die 9", "ready, wait pid_1, die 6") as job:
         until(lambda: (tmp_path / "pid_0").exists() and (tmp_path / "pid_2").exists())
         os.kill(job.process.pid, signal.SIGSTOP)  # so that it sees all three ends at once
         (tmp_path / "go").write_text("")

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import torch
 import torch.distributed as dist
 
+from reproduce.engine import spawn
 from reproduce.engine.device import check_own
 from reproduce.engine.dist import rendezvous
 from reproduce.engine.dist.place import ALONE, Place
@@ -41,6 +42,7 @@ class Comm:
         self.two_stage = allreduce == "two_stage"
         self.watch: NoWatch | Watch = NoWatch()
         if self.world_size == 1:
+            spawn.tell_that_all_met()
             return
         if self.two_stage and self.world_size % self.node_size:
             raise ConfigError(
@@ -84,7 +86,9 @@ class Comm:
         try:
             with self.watch.waiting(what):
                 yield
-            self._met = isinstance(self.watch, Watch)
+            if not self._met and isinstance(self.watch, Watch):
+                self._met = True
+                spawn.tell_that_all_met()
         except RuntimeError as error:
             if self.world_size == 1:
                 raise
@@ -177,10 +181,12 @@ class Comm:
         """The numbers that any process has, in rising order, on every process."""
         if self.world_size == 1:
             return sorted(numbers)
-        sets: list[set[int]] = [set()] * self.world_size
-        with self.results("the union of all processes"):
-            dist.all_gather_object(sets, numbers)
-        return sorted(set().union(*sets))
+        own = torch.tensor(sorted(numbers), dtype=torch.int64, device=self.device)
+        counts = self.gather(torch.tensor([len(own)], device=self.device)).flatten().tolist()
+        row = own.new_zeros(max(1, *counts))
+        row[: len(own)] = own
+        rows = self.gather(row).tolist()
+        return sorted({number for found, count in zip(rows, counts) for number in found[:count]})
 
     def __enter__(self) -> "Comm":
         return self
