@@ -12,6 +12,7 @@ import itertools
 import json
 import math
 import os
+import re
 import statistics
 import time
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,8 @@ from reproduce.errors import LogError, shown
 from reproduce.logged import CONFIG, ENVIRONMENT, PREFIX, RESULT, RESUMED, Event, is_count, read_events
 
 __all__ = ["CONFIG", "ENVIRONMENT", "PREFIX", "RESULT", "RESUMED", "Event", "read_events"]
+DIVERGED = re.compile(r"\bloss is (nan|-?inf)|gradients of group .* overflowed")  # `engine.overflow` says it
+
 
 def start(key: str, value=None, **metadata) -> Event:
     return Event(key, value, metadata, "INTERVAL_START")
@@ -47,12 +50,11 @@ class LogWriter:
     def __init__(self, path: Path, before: str = ""):
         self.path = Path(path)
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            if self.path.exists() and not before.startswith(self.text()):
+            if os.path.lexists(self.path) and not self._begins(before):
                 os.replace(self.path, _free(self.path.with_suffix(".incomplete")))
-            self._file = open(self.path, "w", encoding="utf-8")
-            self._file.write(before)
-            self._file.flush()
+            files.write_whole(self.path, before)
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+            self._file = open(descriptor, "w", encoding="utf-8")
         except OSError as error:
             raise LogError(f"{self.path}: cannot write the log: {error.strerror}: choose another --out") from None
 
@@ -72,8 +74,15 @@ class LogWriter:
             raise LogError(f"{self.path}: cannot write the log: {error.strerror}: free some space, run again") from None
 
     def text(self) -> str:
-        """All that has been written so far."""
-        return self.path.read_text(encoding="utf-8", errors="replace")
+        """All that has been written so far. Raises `OSError`."""
+        return files.read_text(self.path, files.LOG, "replace")
+
+    def _begins(self, before: str) -> bool:
+        """Whether all that the file holds is the beginning of `before`."""
+        try:
+            return before.startswith(self.text())
+        except OSError:  # a folder, a pipe, one of another user's
+            return False
 
     def close(self) -> None:
         self._file.close()
@@ -117,6 +126,11 @@ class RunLog:
     @property
     def complete(self) -> bool:
         return self.status == "complete"
+
+    @property
+    def diverged(self) -> bool:
+        """Whether its numbers were no longer finite: a result too, where another aborted run may have lacked data."""
+        return self.status == "aborted" and bool(DIVERGED.search(self.reason))
 
     @property
     def moved(self) -> bool:

@@ -122,7 +122,8 @@ def _written(path: Path, data: bytes) -> bool:
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     try:
         with open(descriptor, "wb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # says that this call lives
+            with contextlib.suppress(OSError):  # where there are no locks, nobody removes it either
+                fcntl.flock(file, fcntl.LOCK_EX)  # says that this call lives
             file.write(data)
             file.flush()
             os.fsync(descriptor)  # network file systems say only here that the disk is full

@@ -27,6 +27,17 @@ PATIENCE = 2.0  # seconds for a process that has just been killed to be gone
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
+def opened(path: Path) -> int:
+    """The descriptor of a lock's file, made if need be, and not through a link somebody else has put there.
+
+    Raises `OSError`."""
+    descriptor = os.open(path, FLAGS, 0o644)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return descriptor
+
+
 class Lock:
     """Held inside its ``with`` block, or from `take` to `free`, and never beyond the end of the process."""
 
@@ -49,10 +60,7 @@ class Lock:
             return
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            # not through a link somebody else has put there
-            self._file = os.open(self.path, FLAGS, 0o644)
-            if not stat.S_ISREG(os.fstat(self._file).st_mode):
-                raise OSError(errno.EINVAL, "not a regular file")
+            self._file = opened(self.path)
         except OSError as error:
             raise UserError(f"{self.path}: cannot be made: {error.strerror}: choose another --out") from None
         give_up = time.monotonic() + PATIENCE

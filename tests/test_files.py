@@ -1,5 +1,6 @@
 """Whole files: what is refused when reading, and what a failed or hostile write leaves behind."""
 
+import errno
 import fcntl
 import json
 import os
@@ -114,3 +115,11 @@ def test_leftovers_of_the_dead_are_removed_and_those_of_the_living_kept(tmp_path
         fcntl.flock(file, fcntl.LOCK_EX)
         files.write_whole(path, "new")
     assert path.read_text() == "new" and set(tmp_path.iterdir()) == {path, living}
+
+
+def test_a_file_system_without_locks_is_written_to_as_well(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    assert files.write_whole(tmp_path / "a.md", "new").read_text() == "new"

@@ -191,7 +191,7 @@ def _checksum(payload, update: int) -> bytes:
 
 def _write(path: Path, parts: list) -> None:
     """Write and wait until the disk has it: a full one may say so only then."""
-    with open(path, "wb") as file:
+    with open(path, "xb") as file:  # a new one: not through a link that somebody has put there
         for part in parts:
             file.write(part)
         file.flush()

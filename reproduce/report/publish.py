@@ -28,6 +28,7 @@ from reproduce.results import measured, output, rates, runs
 from reproduce.results.measured import Measurement
 from reproduce.words import Parser
 
+BESIDE = ".publish-"  # below figures/, what is not yet published
 MACHINE = ("hardware", "revision")  # what a benchmark's file must say
 
 
@@ -48,7 +49,9 @@ def publish(
     objections += [line for path in benchmarks(tier, results) for line in objections_to_benchmark(path)]
     if objections:
         raise UserError(f"{results}: not published as tier {tier}:", *objections)
-    with tempfile.TemporaryDirectory(dir=figures, prefix=".publish-") as beside:
+    for leftover in figures.glob(f"{BESIDE}*"):  # of a call that was killed
+        shutil.rmtree(leftover, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=figures, prefix=BESIDE) as beside:
         staged = Path(shutil.copytree(figures / "measured", Path(beside) / "measured"))
         paths = [log.path for m in (*found, *varied) for log in m.logs] + benchmarks(tier, results)
         for path in paths + ([results / rates.FILE] if varied else []):

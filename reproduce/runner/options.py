@@ -1,10 +1,10 @@
 """The command line of run_all.sh: what it takes, and what is refused before anything starts."""
 
 import argparse
-import contextlib
 import difflib
 import os
 import re
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -138,17 +138,13 @@ def nearest(name: str, known) -> str:
 
 def check_output(out: Path) -> None:
     """Raise `UserError` unless results can be written: better now than after the first run."""
-    probe = out / ".probe"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with open(probe, "wb", buffering=0) as file:
+        with tempfile.NamedTemporaryFile(dir=out, prefix=".probe-", buffering=0) as file:
             file.write(b"\0" * 65536)
             os.fsync(file.fileno())
     except OSError as error:
         raise UserError(f"{out}: cannot write results: {error.strerror}: choose another --out or make room") from None
-    finally:
-        with contextlib.suppress(OSError):
-            probe.unlink()
 
 
 def check_imagenet(data: Path) -> None:

@@ -20,10 +20,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from reproduce import files
 from reproduce.engine.data.folders import MARKER
 from reproduce.errors import UserError, command
 from reproduce.events import RESULT, checkpoint_folder, log_path, read_events, read_log
 from reproduce.recipe import load as configs
+from reproduce.results import output
 from reproduce.runner.launch import ROOT, short
 from reproduce.runner.options import check_output
 from reproduce.runner.training import say
@@ -222,7 +224,7 @@ def main(argv=None) -> int:
     check_output(given.out.absolute().parent)
     with tempfile.TemporaryDirectory(prefix="kills-") as folder:
         result = trials(given, Path(folder))
-    given.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    output.write(given.out.parent, given.out.name, files.to_json(result, indent=1))
     struck = ", ".join(f"{count} {place}" for place, count in result["struck"].items())
     print(f"{result['kills']} kills: {struck}; {result['minutes']} min; wrote {short(given.out.absolute())}")
     print(f"runs survived {result['survived']}/{result['runs']}, divergences {result['divergences']}")

@@ -71,15 +71,21 @@ def train(change: Change, config: Path, seed: int, data: Path, out: Path) -> Pat
     """The log of a changed run, which is trained unless it is there. Raises `UserError` if the run fails."""
     folder = out / "".join(letter if letter.isalnum() or letter in ".-" else "_" for letter in change.name)
     path = log_path(folder, config.stem, seed)
-    if read_log(path).status in ("complete", "aborted"):
+    if ended(path):
         return path
     argv = [sys.executable, "-m", "reproduce.engine.spawn", "2", str(config), "--seed", str(seed), "--data", str(data),
             "--out", str(folder), *(word for one in change.overrides for word in ("--set", one))]  # fmt: skip
     told = subprocess.run(argv, capture_output=True, text=True)
-    if read_log(path).status not in ("complete", "aborted"):
+    if not ended(path):
         last = (told.stderr.strip() or "no word").splitlines()[-1]
         raise UserError(f"{change.name}, seed {seed}: not trained: {last}")
     return path
+
+
+def ended(path: Path) -> bool:
+    """Well, or by diverging, which the check is to notice as well."""
+    log = read_log(path)
+    return log.complete or log.diverged
 
 
 def outcome(path: Path, reference: Reference) -> Comparison | None:

@@ -74,7 +74,7 @@ class Job:
     def done(self) -> RunLog | None:
         """Its log if it has ended: well, or by diverging, which is a result too."""
         log = read_log(self.log)
-        ended = log.status in ("complete", "aborted") and (log.config.get("hash"), log.seed) == self.identity
+        ended = (log.complete or log.diverged) and (log.config.get("hash"), log.seed) == self.identity
         return log if ended else None
 
     @property

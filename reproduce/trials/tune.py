@@ -9,7 +9,6 @@ the embedded set has no third part to choose on. What was found is published as 
 that are already complete are kept, so an interrupted search continues. Imports neither torch nor NumPy.
 """
 
-import csv
 import math
 import os
 import subprocess
@@ -17,11 +16,13 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from reproduce import table
 from reproduce.errors import UserError, command
 from reproduce.events import log_path, read_log
 from reproduce.paths import ROOT
 from reproduce.recipe import load as configs
 from reproduce.recipe.runs import QUICK_PANEL
+from reproduce.results import output
 from reproduce.words import Parser
 
 SEED = 0
@@ -46,10 +47,10 @@ def search(data: Path, out: Path, run: str, rate: float) -> dict:
             [*train, "--data", str(data), "--out", str(folder)], env=env, stderr=subprocess.PIPE, text=True
         )
         log = read_log(log_file)
-        if log.status == "aborted":  # a diverged run is a result: this rate is too high
+        if log.diverged:  # a result: this rate is too high
             print(f"{run} at {rate:g}: {log.reason}", flush=True)
         elif done.returncode:
-            raise UserError(f"{run} at {rate:g} failed: {done.stderr.strip().splitlines()[-1:]}")
+            raise UserError(f"{run} at {rate:g} failed: {(done.stderr.strip().splitlines() or ['no word'])[-1]}")
     assert not log.complete or log.top1 is not None, "a complete run of real data has an accuracy"
     top1 = round(100 * log.top1, 2) if log.top1 is not None and log.complete else 0.0  # diverged
     print(f"{run} at {rate:g}: {top1:.2f}", flush=True)
@@ -86,11 +87,8 @@ def main(argv=None) -> None:
         found[f"quick/{row['config']}"][row["peak_lr"]] = row["top1_percent"]
     rows += search_all([(run, fourth_rate(top1)) for run, top1 in found.items()])
     rows.sort(key=lambda row: (row["config"], row["peak_lr"]))
-    with open(args.out / "tuning.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-    print(f"wrote {args.out / 'tuning.csv'}")
+    body = table.comma_separated(list(COLUMNS), [[str(value) for value in row.values()] for row in rows])
+    print(f"wrote {output.write(args.out, 'tuning.csv', body)}")
 
 
 if __name__ == "__main__":

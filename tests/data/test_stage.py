@@ -101,11 +101,52 @@ def test_after_a_full_disk_the_same_command_copies_what_is_missing(tmp_path, sou
 
 
 def test_a_file_of_another_size_is_copied_again(tmp_path, source):
-    target = tmp_path / "local"
+    target = interrupted(tmp_path / "local")
     (target / "val/n02").mkdir(parents=True)
     (target / "val/n02/n02_1.JPEG").write_bytes(b"cut off")
     stage.stage(source, target)
     assert contents(target) == contents(source)
+
+
+def interrupted(target: Path) -> Path:
+    """A folder that a stage has begun to fill."""
+    (target / stage.PARTIAL).mkdir(parents=True)
+    return target
+
+
+@pytest.mark.parametrize("there", ["data", "one file", "a link"])
+def test_a_folder_that_no_stage_made_is_left_as_it_is(tmp_path, source, there):
+    """As after --from and --to were exchanged."""
+    target = tmp_path / "mine"
+    (target / "train/n01").mkdir(parents=True)
+    (target / "train/n01/n01_3.JPEG").write_bytes(b"my own")
+    if there == "one file":
+        shutil.rmtree(target / "train")
+        (target / "notes.txt").write_text("my own")
+    if there == "a link":
+        (target / stage.PARTIAL).symlink_to(source)
+    before = contents(target)
+    says = fails(source, target)
+    assert f"{target}: holds" in says and "name an empty folder with --to" in says
+    assert contents(target) == before and contents(source).keys() >= {"train/n01/n01_3.JPEG"}
+
+
+def test_what_systems_leave_in_folders_is_not_copied_and_is_in_nobodys_way(tmp_path, source):
+    target, expected = tmp_path / "local", contents(source)
+    for folder in (source / "train/@eaDir", source / "val/n01/@eaDir", target / "lost+found"):
+        folder.mkdir(parents=True)
+        (folder / "a.JPEG").write_bytes(b"a thumbnail")
+    stage.stage(source, target)
+    shutil.rmtree(target / "lost+found")
+    assert contents(target) == expected
+
+
+def test_no_lock_is_written_through_a_link(tmp_path, source):
+    target, victim = tmp_path / "local", tmp_path / "victim"
+    target.mkdir()
+    victim.write_text("mine")
+    (target / staged.LOCK).symlink_to(victim)
+    assert str(target / staged.LOCK) in fails(source, target) and victim.read_text() == "mine"
 
 
 # ---- archives -------------------------------------------------------------------------------------------------------
@@ -128,7 +169,7 @@ def test_an_archive_unpacks_to_the_same_files(tmp_path, source, prefix, monkeypa
     with tarfile.open(packed / "train.tar", "w") as tar:
         tar.add(packed / "train", prefix or ".")  # with its folders and a hidden file
     shutil.rmtree(packed / "train")
-    target = tmp_path / "local"
+    target = interrupted(tmp_path / "local")
     (target / "train/n01").mkdir(parents=True)
     shutil.copyfile(source / "train/n01/n01_3.JPEG", target / "train/n01/n01_3.JPEG")
     before = (target / "train/n01/n01_3.JPEG").stat().st_ino
@@ -173,6 +214,59 @@ def test_damaged_archives_are_refused(tmp_path, source, damage):
         with tarfile.open(path, "w:gz") as tar:
             tar.add(source / "val", "n01")
     assert str(path) in fails(source, tmp_path / "local")
+
+
+def header(name: bytes, size: bytes = b"00000000001\0", kind: bytes = b"0", magic: bytes = b"ustar\x0000") -> bytes:
+    """A header as it comes, of 512 bytes: whatever its fields say, its checksum is right."""
+    parts = name.ljust(100, b"\0"), b"0000644\0" * 1, b"0000000\0" * 2, size, b"00000000000\0", b" " * 8, kind
+    block = b"".join(parts).ljust(257, b"\0") + magic
+    block = block.ljust(512, b"\0")
+    return block[:148] + b"%06o\0 " % sum(block) + block[156:]
+
+
+def padded(content: bytes) -> bytes:
+    return content + bytes(-len(content) % 512)
+
+
+def pax(record: bytes) -> bytes:
+    text = b" " + record + b"\n"
+    length = len(text) + len(str(len(text) + 2))
+    return header(b"pax", b"%011o\0" % (length), b"x") + padded(str(length).encode() + text)
+
+
+FILE = header(b"n01/a.JPEG") + padded(b"x")
+ODD = {
+    "negative size": header(b"n01/a.JPEG", b"\xff" * 11 + b"\x00"),
+    "large negative size": header(b"n01/a.JPEG", b"\xff" * 8 + b"\x00" * 4),
+    "size 2^50": header(b"n01/a.JPEG", b"\x80" + bytes(4) + b"\x04" + bytes(6)),
+    "size of letters": header(b"n01/a.JPEG", b"zzzzzzzzzzz\0"),
+    "pax size negative": pax(b"size=-1024") + FILE,
+    "pax size huge": pax(b"size=99999999999999999999999999") + FILE,
+    "pax size not a number": pax(b"size=many") + FILE,
+    "pax name with NUL": pax(b"path=n01/a\0b.JPEG") + FILE,
+    "pax of 2^33": header(b"pax", b"\x80" + bytes(6) + b"\x02" + bytes(4), b"x") + FILE,
+    "long name of negative size": header(b"long", b"\xff" * 11 + b"\x00", b"L") + FILE,
+    "thousands of pax headers": pax(b"comment=x") * 3000 + FILE,
+    "sparse map of letters": pax(b"GNU.sparse.map=a,b") + FILE,
+    "no name": header(b"") + padded(b"x"),
+    "dot": header(b".") + padded(b"x"),
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_odd_headers_end_in_one_line(tmp_path, source, odd):
+    path = source / "train.tar"
+    path.write_bytes(FILE + ODD[odd] + bytes(1024))
+    assert str(path) in fails(source, tmp_path / "local")
+    assert {name for name in contents(tmp_path / "local") if name.startswith("train")} <= {"train/n01/a.JPEG"}
+
+
+def test_a_member_that_is_larger_than_any_image_is_not_read(tmp_path, source):
+    path = source / "train.tar"
+    with open(path, "wb") as file:
+        file.write(header(b"n01/a.JPEG", b"%011o\0" % (2 << 30)))
+        file.truncate(512 + (2 << 30) + 1024)
+    assert "more than any image" in fails(source, tmp_path / "local")
 
 
 # ---- room, and others at work ---------------------------------------------------------------------------------------

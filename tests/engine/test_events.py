@@ -1,12 +1,16 @@
 """The log: what the writer writes the reader reads, and nothing that is cut short or foreign passes for a result."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
 from reproduce import events
 from reproduce.errors import LogError
 from reproduce.trials.tune import fourth_rate
+from tests.helpers import ROOT
 from tests.helpers.stub_run import write_log
 
 
@@ -92,3 +96,49 @@ def test_a_log_that_goes_on_displaces_only_what_it_does_not_hold(tmp_path):
         path.write_text("one\ntwo\n")
         events.LogWriter(path, before).close()
         assert path.read_text() == before and path.with_suffix(".incomplete").exists() is kept
+
+
+def test_a_log_is_not_begun_through_a_link(tmp_path):
+    """Whether or not it leads anywhere; and what hangs a reader is moved away as it is."""
+    victim = tmp_path / "victim"
+    for number, content in enumerate(("mine", None)):
+        path = tmp_path / f"result_{number}.txt"
+        path.symlink_to(victim)
+        victim.write_text(content) if content else victim.unlink()
+        writer = events.LogWriter(path)
+        writer(events.point("x"))
+        writer.close()
+        assert not path.is_symlink() and (victim.read_text() if victim.exists() else None) == content
+    pipe = tmp_path / "result_7.txt"
+    os.mkfifo(pipe)
+    events.LogWriter(pipe, "before\n").close()
+    assert pipe.read_text() == "before\n" and pipe.with_suffix(".incomplete").is_fifo()
+
+
+FULL = """
+import resource, sys
+from reproduce import events
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+try:
+    events.LogWriter(sys.argv[1], "one\\n" * 100)
+except events.LogError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_leaves_the_log_of_the_run_that_goes_on(tmp_path):
+    path = tmp_path / "result_1.txt"
+    path.write_text("one\n" * 90)
+    done = subprocess.run([sys.executable, "-c", FULL, str(path)], capture_output=True, text=True, cwd=ROOT)
+    assert "cannot write the log: File too large" in done.stdout, done.stderr
+    assert path.read_text() == "one\n" * 90
+
+
+@pytest.mark.parametrize(
+    ("reason", "diverged"),
+    [("a.toml: loss is nan at update 3 of 9", True), ("a.toml: loss is inf at update 3", True),
+     ("a.toml: the gradients of group 0, 2 overflowed at update 3", True),
+     ("/gone/train: no such folder: /gone must hold train/CLASS/*", False), ("rank 1 holds other weights", False)],
+)  # fmt: skip
+def test_missing_data_is_no_divergence(tmp_path, reason, diverged):
+    assert events.RunLog(tmp_path, "aborted", reason).diverged is diverged

@@ -113,8 +113,12 @@ def test_the_third_rate_lies_beyond_the_better_of_two(tmp_path, monkeypatch, top
 def test_a_diverged_run_is_a_result_and_is_not_tried_again(tmp_path, monkeypatch):
     job = subjects.tuning_job(subjects.regime("scarce")[0], 10.0, tmp_path)
     about = {"hash": job.config.hash}
-    monkeypatch.setattr(subjects, "read_log", lambda path: RunLog(path, "aborted", "loss", config=about, seed=0))
+    said = "small.toml: loss is nan at update 3"
+    monkeypatch.setattr(subjects, "read_log", lambda path: RunLog(path, "aborted", said, config=about, seed=0))
     assert job.done().status == "aborted"
+    gone = "/data/train: no such folder"
+    monkeypatch.setattr(subjects, "read_log", lambda path: RunLog(path, "aborted", gone, config=about, seed=0))
+    assert job.done() is None, "missing data taken for divergence"
     monkeypatch.setattr(subjects, "read_log", lambda path: RunLog(path, "incomplete", "cut", config=about, seed=0))
     assert job.done() is None
     monkeypatch.setattr(subjects, "read_log", lambda path: RunLog(path, "complete", config={"hash": "x"}, seed=0))

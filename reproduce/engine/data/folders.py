@@ -5,13 +5,13 @@ are numbered in the order of their sorted folder names. File contents are not to
 shared file system are listed in seconds, but opened in many minutes. Zero-byte files are found when first read.
 """
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from reproduce import files
 from reproduce.engine.data import plan
 from reproduce.engine.data.listing import class_folders, differing_classes, images, is_folder, oddities
 from reproduce.engine.data.mapping import flat_val
@@ -116,13 +116,14 @@ def _counted(root: Path, part: str, found: int, stated: int, held_out: int = 0) 
 
 def complete(partial: Path, root: Path, about: dict) -> None:
     """End a lay-out that was made beside its place: the marker goes in last, then the whole becomes `root`."""
-    (partial / MARKER).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    files.write_whole(partial / MARKER, files.to_json(about, indent=1))
     os.replace(partial, root)
 
 
 def marker(root: Path) -> dict | None:
     """What the lay-out step wrote last, or None if it did not finish."""
     try:
-        return json.loads((Path(root) / MARKER).read_text(encoding="utf-8"))
+        about = files.read_json(Path(root) / MARKER)
     except (OSError, ValueError):
         return None
+    return about if isinstance(about, dict) else None

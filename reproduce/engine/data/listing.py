@@ -16,8 +16,8 @@ SYSTEM_FOLDERS = frozenset(
 )
 
 
-def _visible(folder: Path) -> list[os.DirEntry]:
-    """Raises `DataError` for a folder that cannot be listed."""
+def visible(folder: Path) -> list[os.DirEntry]:
+    """What lies in a folder and is neither hidden nor a system's own. Raises `DataError` if it cannot be listed."""
     try:
         with os.scandir(folder) as entries:
             return [one for one in entries if not one.name.startswith(".") and one.name not in SYSTEM_FOLDERS]
@@ -37,14 +37,14 @@ def is_folder(path: Path) -> bool:
 
 def class_folders(folder: Path) -> list[str]:
     """Names of the folders, and of links to folders."""
-    entries = _visible(folder)
+    entries = visible(folder)
     links = [one.name for one in entries if one.is_symlink() and is_folder(folder / one.name)]
     return sorted([one.name for one in entries if one.is_dir(follow_symlinks=False)] + links)
 
 
 def images(folder: Path) -> list[str]:
     """Names of the image files. Those that macOS leaves beside them, "._name.JPEG", are hidden."""
-    return sorted(entry.name for entry in _visible(folder) if entry.name.lower().endswith(EXTENSIONS))
+    return sorted(entry.name for entry in visible(folder) if entry.name.lower().endswith(EXTENSIONS))
 
 
 def few(names: list[str]) -> str:
@@ -67,7 +67,7 @@ def oddities(root: Path, part: str) -> str:
 
 def _archives(folder: Path) -> str:
     inside = [folder, *(folder / name for name in class_folders(folder)[:3])]
-    names = sorted(one.name for place in inside for one in _visible(place) if one.name.lower().endswith(ARCHIVES))
+    names = sorted(one.name for place in inside for one in visible(place) if one.name.lower().endswith(ARCHIVES))
     return f"archives not unpacked: {few(names)}: unpack each into a folder of its class" if names else ""
 
 

@@ -1,17 +1,21 @@
 """What there is to stage: the files of a folder, or the members of a tar, one after the other."""
 
-import os
 import shutil
 import tarfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
+from reproduce.engine.data.listing import SYSTEM_FOLDERS, class_folders, visible
 from reproduce.errors import DataError
+from reproduce.files import IMAGE, why
 
 BUFFER_BYTES = 16 << 20  # a tar is read in large steps: parallel file systems are slow with small ones
 BLOCK = 512  # of a tar; two blocks of zeros end it
+HEADER_BYTES = 1 << 20  # of which a long name or link may be
+DAMAGE = (tarfile.TarError, ValueError, LookupError, ArithmeticError, EOFError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -23,10 +27,16 @@ class Piece:
     put: Callable[[Path], object] | None
 
 
-def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    file = archive.extractfile(member)
-    assert file is not None, "only regular files have a name here"
-    return file.read()
+class Headers:
+    """An archive as tarfile may read it: headers only, none of which is large, from a file of a known size."""
+
+    def __init__(self, file: BinaryIO):
+        self.tell, self.seek, self._file = file.tell, file.seek, file
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {size:,} bytes")
+        return self._file.read(size)
 
 
 class Folder:
@@ -40,14 +50,11 @@ class Folder:
             raise DataError(f"{root / part}: holds no files: complete the source")
 
     def _folders(self, part: str) -> list[str]:
-        with os.scandir(self.root / part) as entries:
-            classes = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-        return [part, *(f"{part}/{name}" for name in classes)]
+        return [part, *(f"{part}/{name}" for name in class_folders(self.root / part))]
 
     def _list(self, folder: str) -> list[tuple[str, int]]:
-        with os.scandir(self.root / folder) as entries:
-            visible = [entry for entry in entries if not entry.name.startswith(".") and entry.is_file()]
-            return sorted((f"{folder}/{entry.name}", entry.stat().st_size) for entry in visible)
+        files = [entry for entry in visible(self.root / folder) if entry.is_file()]
+        return sorted((f"{folder}/{entry.name}", entry.stat().st_size) for entry in files)
 
     def pieces(self, there: Callable[[str, int], bool]) -> Iterator[Piece]:
         """All files; `there` tells whether one of a name and a size need not be copied."""
@@ -76,34 +83,52 @@ class Tar:
     def pieces(self, there: Callable[[str, int], bool]) -> Iterator[Piece]:
         """As `Folder.pieces`; contents are read in order, here."""
         with open(self.path, "rb", buffering=BUFFER_BYTES) as file:
-            try:
-                with tarfile.open(fileobj=file, mode="r:") as archive:
-                    while (member := archive.next()) is not None:
-                        # a million of them would fill a gigabyte; the types of the library leave `members` out
-                        archive.members.clear()  # type: ignore[attr-defined]
-                        name = self._name(member)
-                        if name is None:
-                            continue
-                        content = None if there(name, member.size) else _content(archive, member)
-                        yield Piece(name, member.size, None if content is None else _writer(content))
-                    file.seek(archive.offset)  # a damaged header ends the reading as well, without a word
-                    if any(file.read(BLOCK)):
-                        raise tarfile.ReadError("damaged")
-            except tarfile.TarError as error:
-                raise DataError(f"{self.path}: not readable as a tar: {error}: make it again by tar -cf") from None
+            for member in self._members(file):
+                name = self._name(member)
+                if name is None:
+                    continue
+                content = None if there(name, member.size) else self._content(file, member)
+                yield Piece(name, member.size, None if content is None else _writer(content))
+
+    def _members(self, file: BinaryIO) -> Iterator[tarfile.TarInfo]:
+        """The headers, in order. `tarfile` raises all of `DAMAGE` for what it cannot make sense of."""
+        try:
+            with tarfile.open(fileobj=Headers(file), mode="r:") as archive:  # type: ignore[call-overload]
+                while (member := archive.next()) is not None:
+                    if not 0 <= member.size <= self.size - member.offset_data:
+                        raise tarfile.ReadError(f"a member of {member.size:,} bytes")
+                    # a million of them would fill a gigabyte; the types of the library leave `members` out
+                    archive.members.clear()  # type: ignore[attr-defined]
+                    yield member
+                file.seek(archive.offset)  # a damaged header ends the reading as well, without a word
+                if any(file.read(BLOCK)):
+                    raise tarfile.ReadError("damaged")
+        except DAMAGE as error:
+            raise DataError(f"{self.path}: not readable as a tar: {why(error)}: make it again by tar -cf") from None
+
+    def _content(self, file: BinaryIO, member: tarfile.TarInfo) -> bytes:
+        if member.size > IMAGE:
+            raise DataError(f"{self.path}: member {member.name!r} has {member.size:,} bytes, more than any image: make "
+                            "the archive again, of the images alone")  # fmt: skip
+        file.seek(member.offset_data)
+        return file.read(member.size)
 
     def _name(self, member: tarfile.TarInfo) -> str | None:
         """Where a member goes; None for folders, which come with their files, and for hidden files."""
         path = PurePosixPath(member.name)
-        where = f"{self.path}: member {member.name!r}"
+        where = f"{self.path}: member {member.name[:200]!r}"
+        if "\0" in member.name:
+            raise DataError(f"{where} has a name that no file can have: make the archive again")
         if path.is_absolute() or ".." in path.parts:
             raise DataError(f"{where} leads out of the folder: make the archive again, from inside the data's folder")
         if member.isdir():
             return None
         if not member.isreg() or member.issparse():
             raise DataError(f"{where} is not a plain file: make the archive again, of the images alone (tar -h)")
-        if path.name.startswith("."):
+        if path.name.startswith(".") or not SYSTEM_FOLDERS.isdisjoint(path.parts):
             return None
+        if not path.parts:
+            raise DataError(f"{where} is a file without a name: make the archive again")
         if path.suffix == ".tar":  # ILSVRC's own archive holds one per class
             raise DataError(f"{where} is an archive itself: make one of the images, as {self.part}/CLASS/NAME")
         parts = path.parts[1:] if path.parts[0] == self.part else path.parts

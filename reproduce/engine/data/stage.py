@@ -17,9 +17,10 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExec
 from pathlib import Path
 
 from reproduce.engine.data import folders
+from reproduce.engine.data.listing import few, visible
 from reproduce.engine.data.mapping import FLAT_MAPPINGS
 from reproduce.engine.data.pieces import Folder, Piece, Tar, file_piece
-from reproduce.engine.data.staged import PARTS, drop_caches, locked, note_page_cache, own, staged, write
+from reproduce.engine.data.staged import PARTS, drop_caches, locked, note_page_cache, own, read, staged, write
 from reproduce.engine.progress import Progress
 from reproduce.errors import DataError, command
 from reproduce.words import Parser
@@ -68,10 +69,9 @@ def _explain(error: OSError, source: Path, target: Path) -> str:
 
 def _stage(source: Path, target: Path, jobs: int, alone: bool) -> dict:
     about: dict = {"source": str(source.resolve()), "files": 0, "bytes": 0}
-    partial = target / PARTIAL
-    if alone:
-        shutil.rmtree(partial, ignore_errors=True)  # of one that was killed
-    partial.mkdir(exist_ok=True)
+    partial = _claimed(target)
+    for leftover in partial.iterdir() if alone else ():  # of one that was killed
+        leftover.unlink()
 
     def there(name: str, size: int) -> bool:
         try:
@@ -94,10 +94,21 @@ def _stage(source: Path, target: Path, jobs: int, alone: bool) -> dict:
             if (source / name).is_file():
                 piece = file_piece(source, name, (source / name).stat().st_size, there)
                 _copy([piece], target, pool, jobs, None)
+    write(target, about)
     if alone:
         shutil.rmtree(partial, ignore_errors=True)
-    write(target, about)
     return about
+
+
+def _claimed(target: Path) -> Path:
+    """The folder that marks `target` as of a stage, done or not. Raises `DataError` where others have put something."""
+    partial, found = target / PARTIAL, [entry.name for entry in visible(target)]
+    if partial.is_symlink() or (found and not partial.is_dir() and read(target) is None):
+        held = few(sorted(found) or [PARTIAL])
+        raise DataError(f"{target}: holds {held}, and was not made by a stage: name an empty folder with --to, or "
+                        "remove what is in it")  # fmt: skip
+    partial.mkdir(mode=0o700, exist_ok=True)
+    return partial
 
 
 def _open(source: Path, part: str, pool: Executor) -> Folder | Tar:

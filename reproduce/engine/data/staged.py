@@ -1,7 +1,6 @@
 """What a staged folder says of itself: what it holds, who is at work in it, whether a job cleared the page cache."""
 
 import fcntl
-import json
 import os
 import socket
 import threading
@@ -10,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from reproduce import files, locks
 from reproduce.errors import DataError
 
 PARTS = ("train", "val")
@@ -33,7 +33,7 @@ def staged(target: Path, source: Path | None = None) -> dict | None:
 def read(target: Path) -> dict | None:
     """What a stage wrote last; None if it wrote nothing, or something that is none of ours."""
     try:
-        about = json.loads((target / ABOUT).read_text(encoding="utf-8"))
+        about = files.read_json(target / ABOUT)
         return about if {"source", "files", "bytes", *PARTS} <= set(about) else None
     except (OSError, ValueError, TypeError):
         return None
@@ -41,9 +41,7 @@ def read(target: Path) -> dict | None:
 
 def write(target: Path, about: dict) -> None:
     """At once or not at all."""
-    partial = target / f"{ABOUT}.{own()}"
-    partial.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, target / ABOUT)
+    files.write_whole(target / ABOUT, files.to_json(about, indent=1))
 
 
 def own() -> str:
@@ -54,7 +52,7 @@ def own() -> str:
 @contextmanager
 def locked(target: Path) -> Iterator[bool]:
     """Wait until nobody else stages to `target`; False where that cannot be had. A holder's death frees the lock."""
-    with open(target / LOCK, "a+", encoding="utf-8") as file:
+    with open(locks.opened(target / LOCK), "r+", encoding="utf-8", errors="replace") as file:
         alone, told = True, False
         while True:
             try:
@@ -70,7 +68,8 @@ def locked(target: Path) -> Iterator[bool]:
                 print(f"{target}: staged without a lock: {error.strerror}", flush=True)
                 alone = False
                 break
-        file.truncate(0)
+        file.seek(0)
+        file.truncate()
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()
         yield alone
