@@ -29,8 +29,10 @@ class Effect:
 
     @property
     def word(self) -> str:
-        """helps, hurts, none (no effect seen), or missing."""
-        return "missing" if self.difference is None else effect(self.difference).split()[0].replace("no", "none")
+        """helps, hurts, none (no effect seen), or missing: one pair of seeds shows nothing."""
+        if self.difference is None or self.difference.interval is None:
+            return "missing"
+        return effect(self.difference).split()[0].replace("no", "none")
 
     @property
     def text(self) -> str:

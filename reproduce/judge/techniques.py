@@ -61,7 +61,7 @@ def techniques(folder: Path) -> list[Said]:
 
 def _said(one: Technique, found: Sequence[Effect], saved: Sequence[Saving], norms: Saving | None) -> Said:
     if one.variants:
-        return accuracy(one, [e for e in found if e.variant.name in one.variants and e.difference])
+        return accuracy(one, [e for e in found if e.variant.name in one.variants and e.word != "missing"])
     if one.name == "batched_norms":
         why = f"; {norms.text}: {norms.said} {norms.place}" if norms else ""
         return Said(one, "cannot be tested at this scale", f"the claim is of a kernel on a GPU, and none ran this{why}")

@@ -32,10 +32,11 @@ def write(results, name: str, top1, rate: float = 10.0, seeds=(1, 2, 3)) -> None
 @pytest.fixture
 def results(tmp_path):
     tried = [Rate(f"scarce/{name}", rate, top1) for name in NAMES for rate, top1 in ((4, 80), (10, 81), (25, 0))]
-    rates.write(tmp_path, [one for one in tried if not one.subject.startswith("scarce/bn_")])
+    folder = tmp_path / "quick"
+    rates.write(folder, [one for one in tried if not one.subject.startswith("scarce/bn_")])
     for name, top1 in TOP1.items():
-        write(tmp_path, name, top1)
-    return tmp_path
+        write(folder, name, top1)
+    return folder
 
 
 def test_effects_are_of_the_tuned_rate_paired_by_seed(results):
@@ -60,6 +61,14 @@ def test_a_repeated_seed_never_counts_twice(results):
     (folder / "result_4.txt").write_bytes((folder / "result_1.txt").read_bytes())
     found = next(one for one in effects(results, "scarce") if one.variant.name == "lars_off")
     assert found.difference.n == (3, 3) and "of seed 1" in found.found.left_out[0].reason
+
+
+def test_a_single_pair_shows_nothing_and_no_technique_is_judged_by_it(results):
+    write(results, "nesterov_sgd", (70.0,), seeds=(1,))
+    found = next(one for one in effects(results, "scarce") if one.variant.name == "nesterov_sgd")
+    assert found.word == "missing" and found.text == "one pair of seeds has no interval" and found.difference.mean == 10
+    words = {one.technique.name: one.word for one in techniques.techniques(results.parent)}
+    assert words["lars"] == "not yet measured"
 
 
 def test_fewer_than_three_rates_are_a_hole(results):
@@ -119,8 +128,6 @@ def test_the_word_of_a_technique_follows_from_the_intervals(technique, words, ex
 
 
 def test_each_of_the_nine_techniques_gets_one_sentence(results):
-    (results.parent / "all").mkdir()
-    results = results.rename(results.parent / "all" / "quick")
     write(results, "nesterov_sgd", (78.0, 79.0, 79.9))
     found = {one.technique.name: one for one in techniques.techniques(results.parent)}
     assert list(found) == [one.name for one in TECHNIQUES] and len(found) == 9
