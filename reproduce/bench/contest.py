@@ -20,7 +20,11 @@ PRECISIONS = ("bf16", "fp16", "fp32")
 ANEW = "images decoded anew each time"  # rows that keep no decoded image
 DECODED_ONCE = "the quick tier's images"  # the table in which ours keeps decoded images and the peers cannot
 NO_WORKERS = ("no workers", "without workers")  # in a peer's words: one batch norm over all images
-UNITS = {"ms": "lower", "s": "lower", "images/s": "higher", "images/s per core": "higher"}  # better
+UNITS = {  # which is better
+    "ms": "lower", "s": "lower", "h": "lower", "images/s": "higher", "images/s per core": "higher", "%": "higher",
+    "MB": "lower", "launches": "lower", "difference": "lower", "levels": "lower",
+}  # fmt: skip
+MAY_BE_ZERO = ("difference", "levels")  # relative, of weights; of pixels
 HEADER = ["", "role", "median", "lowest to highest", "n", "against it", "note"]
 
 
@@ -166,5 +170,6 @@ def check(t: Table) -> None:
     if len(set(names)) < len(names) or t.first not in (None, *names):
         raise ValueError(f"{t.title}: names must differ, and {t.first!r} be among them")
     for row in t.rows:
-        if row.role not in ROLES or any(value <= 0 for value in row.values):
+        low = min(row.values, default=1.0)
+        if row.role not in ROLES or low < 0 or (low == 0 and t.unit not in MAY_BE_ZERO):
             raise ValueError(f"{t.title}: {row.name}: role {row.role!r}, or a measurement that is not positive")

@@ -3,6 +3,7 @@
 A config names workers; here it is decided how many processes carry them. Imports nothing outside the standard library.
 """
 
+import math
 import os
 import shlex
 import signal
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 from reproduce import gpus
 from reproduce.errors import EXIT_LOST, EXIT_PREEMPTED
@@ -117,23 +119,31 @@ class Foreground:
     def _note(self, signum, _frame):
         self._signum = self._signum or signum  # acted on in `run`: raising here could lose a child just started
 
-    def run(self, argv: list[str], env: dict[str, str], capture: bool = False) -> tuple[int, str]:
-        """Exit code and, with `capture`, the (short) standard output; otherwise that goes where ours goes.
+    def run(
+        self, argv: list[str], env: dict[str, str], capture: bool = False, seconds: float = math.inf,
+        log: IO | None = None,
+    ) -> tuple[int, str]:  # fmt: skip
+        """Exit code and, with `capture`, the (short) standard output; otherwise that goes where ours goes, or to `log`.
 
-        Raises `Stopped`, and FileNotFoundError if there is no such program.
+        Raises `Stopped`, TimeoutError if it took longer than `seconds`, and FileNotFoundError if there is no such
+        program.
         """
         self._raise_if_stopped()
+        give_up = time.monotonic() + seconds
         child = subprocess.Popen(
             argv, cwd=ROOT, env=os.environ | env, start_new_session=True, text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if capture else None,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if capture else log, stderr=log,
         )  # fmt: skip
         try:
-            while child.poll() is None and self._signum is None:
+            while child.poll() is None and self._signum is None and time.monotonic() < give_up:
                 time.sleep(0.1)
         finally:
-            if child.poll() is None:
-                _end(child, FORWARDED_SIGNALS.get(argv[0], signal.SIGTERM))
+            late = child.poll() is None
+            if late:
+                _end(child, FORWARDED_SIGNALS.get(argv[0], signal.SIGTERM), GRACE_SECONDS if self._signum else 10)
         self._raise_if_stopped()
+        if late:
+            raise TimeoutError
         return child.returncode, child.communicate()[0] or ""
 
     def _raise_if_stopped(self) -> None:
@@ -141,10 +151,10 @@ class Foreground:
             raise Stopped(self._signum)
 
 
-def _end(child: subprocess.Popen, signum: signal.Signals) -> None:
-    """End a child and its process group: politely first."""
+def _end(child: subprocess.Popen, signum: signal.Signals, grace: float) -> None:
+    """End a child and its process group: politely first, and after so many seconds at once."""
     os.killpg(child.pid, signum)
-    give_up = time.monotonic() + GRACE_SECONDS
+    give_up = time.monotonic() + grace
     while child.poll() is None and time.monotonic() < give_up:
         time.sleep(0.1)
     if child.poll() is None:

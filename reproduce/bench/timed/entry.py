@@ -13,6 +13,10 @@ from reproduce.engine.environment import machine
 from reproduce.errors import UserError, command
 
 
+class AbsentError(Exception):
+    """What is to be measured is not installed here; that is a result."""
+
+
 def serve(name: str, measure: Callable[[dict, torch.device], list[Table]]) -> None:
     """The ``main`` of a module: measures what the request asks for, and ends the process with its exit code.
 
@@ -27,8 +31,11 @@ def serve(name: str, measure: Callable[[dict, torch.device], list[Table]]) -> No
         device = torch.device(request.get("device", "cpu"))
         if device.type == "cuda" and not torch.cuda.is_available():
             raise UserError("--device cuda: PyTorch finds no GPU here: leave it out, or use a machine that has one")
-        tables = measure(request, device)
-        about = machine(device) | {"cores": os.cpu_count()}
+        about, tables = machine(device) | {"cores": os.cpu_count()}, []
+        try:
+            tables = measure(request, device)
+        except AbsentError as error:
+            about |= {"outcome": "not installed", "last_lines": [str(error)]}
         Path(request["out"]).write_text(Result(name, about, tuple(tables)).to_json())
 
     sys.exit(main())
