@@ -19,13 +19,14 @@ from reproduce.errors import UserError, command
 from reproduce.locks import Lock
 from reproduce.runner.launch import Foreground, Stopped, gpu_count
 from reproduce.runner.options import check_output, nearest
+from reproduce.words import Parser
 
 FOLDER = process.FOLDER / "campaign"
 MOST = 24 * 60  # minutes
 
 
 def parse(argv) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m reproduce.bench campaign", description=__doc__.split("\n")[0])
+    parser = Parser(prog="python -m reproduce.bench campaign", description=__doc__.split("\n")[0])
     add = parser.add_argument
     add("--minutes", type=float, default=28.0, help="stop after these; a step that would not fit is left open "
         "(default: 28)")  # fmt: skip

@@ -20,6 +20,7 @@ PRECISIONS = ("bf16", "fp16", "fp32")
 ANEW = "images decoded anew each time"  # rows that keep no decoded image
 DECODED_ONCE = "the quick tier's images"  # the table in which ours keeps decoded images and the peers cannot
 NO_WORKERS = ("no workers", "without workers")  # in a peer's words: one batch norm over all images
+NO_MEMORY = "out of memory"  # begins the note of a contender that could not take part for it
 UNITS = {  # which is better
     "ms": "lower", "s": "lower", "h": "lower", "images/s": "higher", "images/s per core": "higher", "%": "higher",
     "MB": "lower", "launches": "lower", "difference": "lower", "levels": "lower",

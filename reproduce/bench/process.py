@@ -1,6 +1,7 @@
 """Holds a contest in a process of its own, and keeps, shows and writes down what it found."""
 
 import json
+import math
 import os
 import sys
 import tempfile
@@ -18,8 +19,11 @@ from reproduce.runner.options import check_output
 FOLDER = ROOT / "results" / "bench"
 
 
-def hold(name: str, request: dict, threads: int, with_peers: bool = True) -> dict:
-    """What `reproduce.bench.timed.NAME` found on a request, both JSON values. Raises `UserError` if it failed."""
+def hold(name: str, request: dict, threads: int, with_peers: bool = True, seconds: float = math.inf) -> dict:
+    """What `reproduce.bench.timed.NAME` found on a request, both JSON values.
+
+    Raises `UserError` if it failed, or took longer than `seconds`.
+    """
     env = {"OMP_NUM_THREADS": str(threads)}
     folder = peers.folder() if with_peers else None
     if folder is not None:
@@ -27,7 +31,11 @@ def hold(name: str, request: dict, threads: int, with_peers: bool = True) -> dic
     with tempfile.TemporaryDirectory() as temporary, Foreground() as foreground:
         out = Path(temporary) / "found.json"
         text = json.dumps(request | {"out": str(out)})
-        code, _ = foreground.run([sys.executable, "-m", f"reproduce.bench.timed.{name}", text], env)
+        try:
+            argv = [sys.executable, "-m", f"reproduce.bench.timed.{name}", text]
+            code, _ = foreground.run(argv, env, seconds=seconds)
+        except TimeoutError:
+            raise UserError(f"bench {name}: the measurement was not done after {seconds:.0f} s") from None
         if code or not out.exists():
             raise UserError(f"bench {name}: the measurement failed with exit code {code}: see the lines above")
         return json.loads(out.read_text())

@@ -13,6 +13,8 @@ import tempfile
 from pathlib import Path
 
 from reproduce.bench import contest, process
+from reproduce.bench.data import LOCAL_BATCH, counts
+from reproduce.bench.jpegs import Pictures, lay_out
 from reproduce.engine.spawn import launch
 from reproduce.errors import UserError, command
 from reproduce.recipe import load as configs
@@ -27,6 +29,8 @@ def parse(argv) -> argparse.Namespace:
     add = parser.add_argument
     add("config", type=Path, nargs="?", default=CONFIG, help="default: the quick tier's headline")
     add("--data", type=Path, metavar="DIR", help="folder with train/ and val/; without it, synthetic images")
+    add("--photographs", type=int, metavar="N", help="train on so many generated JPEGs of ImageNet's size, made for it "
+        "if need be: with what the loader takes, without any data")  # fmt: skip
     add("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
     add("--processes", type=int, default=1, help="on this machine (default: 1)")
     add("--updates", type=int, default=16, help="timed, after three that are not (default: 16)")
@@ -36,13 +40,29 @@ def parse(argv) -> argparse.Namespace:
     for name in ("processes", "updates"):
         if getattr(given, name) < 1:
             raise UserError(f"--{name} {getattr(given, name)}: must be at least 1")
-    if given.data is None:
+    if given.photographs is not None:
+        take_photographs(given)
+    elif given.data is None:
         given.set = ['data.dataset="synthetic"', *given.set]
     return given
 
 
+def take_photographs(given: argparse.Namespace) -> None:
+    """Have the config say what `measure` will lay out."""
+    if given.data is not None or given.photographs < 1:
+        raise UserError(f"--photographs {given.photographs}: must be at least 1, and takes the place of --data")
+    given.data = process.FOLDER / f"photographs_{given.photographs}"
+    given.set = [*counts(photographs(given)), "schedule.peak_lr=0.1", *given.set]
+
+
+def photographs(given: argparse.Namespace) -> Pictures:
+    return Pictures(train=given.photographs, val=LOCAL_BATCH)
+
+
 def measure(given: argparse.Namespace) -> dict:
     """What `timed/profile.py` measured. Raises `UserError` if it failed, `Stopped` if it was stopped."""
+    if given.photographs is not None:
+        lay_out(given.data, photographs(given))
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "measured.json"
         request = {"config": str(given.config), "overrides": given.set, "data": str(given.data or ""),

@@ -103,10 +103,10 @@ def test_who_cannot_take_part_is_a_row_without_numbers(monkeypatch):
     monkeypatch.setattr(contenders, "seconds", lambda work, device: (work(), 2.0)[1])
     one = Counter()
     entries = {"one": contenders.Entry("ours", lambda: one, "as it is"), "other": contenders.Entry("peer", missing)}
-    table = contenders.contest("t", "w", entries, 3, 4, CPU)
+    (table,) = contenders.contest("t", "w", entries, 3, 4, CPU)
     assert table.rows[0] == contest.Row("one", "ours", (20.0, 20.0, 20.0), "as it is"), "4 steps of 10 images in 2 s"
     assert table.rows[1] == contest.Row("other", "peer", (), "cannot be imported: No module named 'nowhere'")
-    assert one.steps == 4 * 4, "three rounds and one before"
+    assert one.steps == 1 + 4 * 4, "one to see whether there is room, three rounds and one before"
 
 
 def test_ours_goes_on_after_the_last_epoch():

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -53,10 +52,11 @@ class Campaign:
 
     def _one(self, one: Step, foreground: Foreground) -> Ended:
         began = time.monotonic()
-        with tempfile.TemporaryDirectory() as temporary:
-            out = Path(temporary) / "measured.json"
-            code, said = self._process(one, out, foreground)
-            ended = step.ended(out, code, said, self._machine())
+        out = self.folder / f".{one.name}.measured.json"  # a benchmark may keep parts beside it, and go on from them
+        out.unlink(missing_ok=True)
+        code, said = self._process(one, out, foreground)
+        ended = step.ended(out, code, said, self._machine())
+        out.unlink(missing_ok=True)
         ended = Ended(ended.outcome, ended.found, time.monotonic() - began, ended.lines)
         step.write(self.file(one.name), one.name, ended)
         return ended
@@ -64,10 +64,10 @@ class Campaign:
     def _process(self, one: Step, out: Path, foreground: Foreground) -> tuple[int | None, str]:
         """The exit code of a step's process, None if it was late; and what it said."""
         path = self.folder / f"{one.name}.log"
-        argv = [sys.executable, "-m", *one.argv(out)]
+        argv, seconds = [sys.executable, "-m", *one.argv(out)], min(one.deadline, self._left())
         with open(path, "w") as log:
             try:
-                code, _ = foreground.run(argv, environment() | one.env, seconds=min(one.deadline, self._left()), log=log)
+                code, _ = foreground.run(argv, environment() | one.env, seconds=seconds, log=log)
             except TimeoutError:
                 return None, files.read_text(path, files.LOG, errors="replace")
         return code, files.read_text(path, files.LOG, errors="replace")

@@ -3,6 +3,7 @@
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -18,7 +19,8 @@ class Moments:
     """The ends of updates: by events on a GPU, whose host runs ahead, else by the clock."""
 
     def __init__(self, device: torch.device):
-        self._device, self._seen = device, []
+        self._device = device
+        self._seen: list[Any] = []
 
     def mark(self) -> None:
         if self._device.type == "cpu":

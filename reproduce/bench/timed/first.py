@@ -19,13 +19,15 @@ def ours(request: dict, ended: Callable[[], None]) -> None:
     from reproduce.engine.data.loader import open_loader
     from reproduce.engine.device import pick_device
     from reproduce.engine.dist.comm import Comm
+    from reproduce.engine.execution import Execution
     from reproduce.engine.trainer import Trainer
     from reproduce.recipe import load as configs
 
     ended()
     config = configs.load(request["config"], request["overrides"])
     comm = Comm(pick_device(request["device"]))
-    trainer = Trainer(config, 1, comm, request["precision"])
+    execution = Execution(**request.get("execution", {}))
+    trainer = Trainer(config, 1, comm, request["precision"], execution=execution)
     comm.synchronise()
     ended()
     loader = open_loader(config, Path(), 1, trainer.workers, comm.rank, comm.world_size, comm.device)

@@ -6,6 +6,7 @@ others (`timed/first.py`), one at a time, and reads what they wrote.
 
 import importlib.util
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -35,18 +36,23 @@ PEERS = {
 
 
 class Starter:
-    """Starts one contender afresh each time it is called; `stages` has the seconds of each stage of each start."""
+    """Starts one contender afresh each time it is called; `stages` has the seconds of each stage of each start.
 
-    def __init__(self, request: dict):
-        self._request = request
+    `cache`: where compiled code is kept from start to start; "" for a new folder at each, None for the user's own.
+    """
+
+    def __init__(self, request: dict, cache: str | None = None):
+        self._request, self._cache = request, cache
         self.stages: list[list[float]] = []
 
     def __call__(self) -> float:
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "moments.json"
+            env = {} if self._cache is None else {"TORCHINDUCTOR_CACHE_DIR": self._cache or folder}
             began = time.monotonic()
             text = json.dumps(self._request | {"out": str(out)})
-            done = subprocess.run([sys.executable, "-m", "reproduce.bench.timed.first", text], stdin=subprocess.DEVNULL)
+            argv = [sys.executable, "-m", "reproduce.bench.timed.first", text]
+            done = subprocess.run(argv, stdin=subprocess.DEVNULL, env=os.environ | env)
             if done.returncode:
                 raise UserError(f"bench startup: a process ended with exit code {done.returncode}: see the lines above")
             moments = json.loads(out.read_text())
@@ -67,6 +73,22 @@ def starters(asked: dict, config: Config, device: torch.device) -> dict[str, Sta
                    "optimizer": optimizer, "classes": c.data.classes, "pass_images": c.local_batch(0)}  # fmt: skip
         found[name] = Starter(shared | request) if there else None
     return found
+
+
+COMPILED = {"lars": "compiled", "batch_norm": "vectorised"}  # what generates code in the first update
+
+
+def caches(asked: dict, rounds: int, device: torch.device) -> Table:
+    """Start to first update where code is compiled: with nothing compiled before, and with what starts before left."""
+    config = configs.load(asked["config"], asked["overrides"])
+    precision = compute_precision(config, device)
+    request = {"device": device.type, "precision": precision, "who": "ours", "execution": COMPILED} | asked
+    with tempfile.TemporaryDirectory() as kept:
+        starters = {"warm cache": Starter(request, kept), "cold cache": Starter(request, "")}
+        found = take_turns(starters, rounds, "compile caches")  # the turn that does not count fills the warm one
+    rows = tuple(Row(name, "ours", tuple(found[name]), _medians(starter)) for name, starter in starters.items())
+    work = f"{config.run.name}, {config.batch.workers} x {config.local_batch(0)} images of noise, {precision}"
+    return Table("Start with compiled code", f"{work}, LARS and batch norm compiled", "s", "warm cache", rows)
 
 
 def contest(asked: dict, rounds: int, device: torch.device) -> list[Table]:
@@ -99,7 +121,9 @@ def _medians(starter: Starter) -> str:
 
 
 def measure(request: dict, device: torch.device) -> list[Table]:
-    """request: "rounds" and "contests"."""
+    """request: "rounds" and "contests", or "caches", one recipe whose start with compile caches is timed."""
+    if "caches" in request:
+        return [caches(request["caches"], request["rounds"], device)]
     return [table for asked in request["contests"] for table in contest(asked, request["rounds"], device)]
 
 

@@ -40,7 +40,8 @@ class Contest:
     """The entries of one table, and what they share: a recipe, a device, and one global batch of noise."""
 
     def __init__(self, asked: dict, device: torch.device):
-        """asked: "config", "overrides", and "matrix", the size of the matrices whose product is the floor."""
+        """asked: "config", "overrides", and "matrix", the size of the matrices whose product is the floor; perhaps
+        "precisions" instead of those that the device is good at, and "only" some contenders, by name."""
         self.config = c = configs.load(asked["config"], asked["overrides"])
         self.device = device
         self.entries: dict[str, Entry] = {}
@@ -53,7 +54,8 @@ class Contest:
         self._flop = plain.training_flop(build_model(c), noise[:1])
         self._matrix = asked["matrix"]
         half = compute_precision(c, device)
-        self.precisions = ["bf16", "fp16"] if device.type == "cuda" else list(dict.fromkeys([half, "fp32"]))
+        usual = ["bf16", "fp16"] if device.type == "cuda" else list(dict.fromkeys([half, "fp32"]))
+        self.precisions, self._only = asked.get("precisions") or usual, asked.get("only")
 
     def ours(self, name: str, precision: str, per_pass: int, role: str = "ours", **execution) -> None:
         """`Trainer`, with so many workers per pass, and computing by an `Execution` of these choices."""
@@ -83,15 +85,15 @@ class Contest:
             make = partial(plain.MatrixProducts, self._flop, self.images, precision, self.device, self._matrix)
             self.entries[f"all multiply-adds in {precision} matrix products"] = Entry("floor", make)
 
-    def hold(self, network: str, rounds: int, updates: int) -> Table:
+    def hold(self, network: str, rounds: int, updates: int) -> list[Table]:
         size, threads = self.config.data.image_size, torch.get_num_threads()
         on = "one GPU" if self.device.type == "cuda" else f"{threads} thread{'s' if threads > 1 else ''}"
         work = f"images of {size} x {size}, {updates} update{'s' if updates > 1 else ''} per round, on {on}"
         title = f"Training step, {network}, {self.workers} x {self.local_batch} images"
-        return contest(title, work, self.entries, rounds, updates, self.device)
+        return contest(title, work, self.entries, rounds, updates, self.device, self._only)
 
 
-def quick(asked: dict, rounds: int, device: torch.device) -> Table:
+def quick(asked: dict, rounds: int, device: torch.device) -> list[Table]:
     """The quick tier's network. "workers_per_pass" of ours, and images per pass of "ordinary" batch norm, are tried."""
     c = Contest(asked, device)
     best, tried = c.precisions[0], asked["workers_per_pass"]
@@ -113,7 +115,7 @@ def quick(asked: dict, rounds: int, device: torch.device) -> Table:
     return c.hold("quick network", rounds, asked["updates"])
 
 
-def resnet50(asked: dict, rounds: int, device: torch.device) -> Table:
+def resnet50(asked: dict, rounds: int, device: torch.device) -> list[Table]:
     """The paper's network. The peers keep workers apart by one pass for each, or, as "one batch", not at all."""
     c = Contest(asked, device)
     best = c.precisions[0]
@@ -138,11 +140,17 @@ def resnet50(asked: dict, rounds: int, device: torch.device) -> Table:
             peer(f"timm, {precision}, compiled", plain.compiled_timm_resnet50, f"{said}, Lars, torch.compile",
                  optimizer=plain.timm_lars, **flags)  # fmt: skip
         peer(f"torchvision, {precision}", plain.torchvision_resnet50, f"{said}, SGD", **flags)
+    if not asked.get("precisions"):
+        beside(c, device)
+    c.floors()
+    return c.hold("ResNet-50", rounds, asked["updates"])
+
+
+def beside(c: Contest, device: torch.device) -> None:
+    """Loops that are in no table of one precision."""
     c.plain("torchvision, fp32, NCHW", plain.torchvision_resnet50, note="SGD", pass_images=c.local_batch)
     ddp = "torchvision, fp32, NCHW, SGD; a world of one" + ("; one batch, no workers" if c.workers > 1 else "")
     c.plain("plain DDP loop", lambda: plain.data_parallel(plain.torchvision_resnet50(), device), note=ddp)
-    c.floors()
-    return c.hold("ResNet-50", rounds, asked["updates"])
 
 
 def measure(request: dict, device: torch.device) -> list[Table]:
@@ -150,7 +158,8 @@ def measure(request: dict, device: torch.device) -> list[Table]:
     torch.backends.cudnn.benchmark = True  # as timm does; for all alike
     held = {"quick": quick, "resnet50": resnet50}
     try:
-        return [held[asked["network"]](asked, request["rounds"], device) for asked in request["contests"]]
+        found = [held[asked["network"]](asked, request["rounds"], device) for asked in request["contests"]]
+        return [table for tables in found for table in tables]
     finally:
         if dist.is_initialized():  # by the plain DDP loop
             dist.destroy_process_group()
