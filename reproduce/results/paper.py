@@ -213,6 +213,9 @@ def _build(cls, entry, where: str):
 
 
 def _convert(where: str, value, hint):
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if number and hint in (int, float, float | None) and not 0 < value <= MOST:
+        raise ConfigError(f"{where} = {value!r}: must be a number above 0 and at most 10^15")
     if hint in (float, float | None) and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if hint is int and isinstance(value, int) and not isinstance(value, bool):
@@ -236,6 +239,7 @@ def _check(paper: Paper, path: str) -> None:
         rule(set(value.tiers) <= set(TIERS), f"values.{name}.tiers", f"hold only {', '.join(TIERS)}")
         rule((value.tolerance is None) == (not value.tiers), f"values.{name}.tolerance",
              "be given where tiers names a tier, and only there")  # fmt: skip
+        rule((value.tolerance or 0) <= value.value, f"values.{name}.tolerance", "be at most the value")
         rule(set(value.inputs) <= above, f"values.{name}.inputs", "name values that stand above it")
         above.add(name)
         rule(bool(value.inputs) == (value.status == "derived"), f"values.{name}.inputs",
@@ -243,6 +247,8 @@ def _check(paper: Paper, path: str) -> None:
     cells = {"mini_batch", "processors", "library", "time", "top1"}
     for index, row in enumerate(paper.table1):
         rule(set(row.cell_status) <= cells, f"table1[{index}].cell_status", f"name cells: {', '.join(sorted(cells))}")
+    for index, point in enumerate((*paper.table1, *paper.figure3)):
+        rule((point.top1 or 0) <= 100, f"row {index + 1} of table1 and figure3: top1", "be at most 100 %")
     for index, claim in enumerate(paper.claims):
         rule(claim.evidence in EVIDENCE, f"claims[{index}].evidence", f"be one of {', '.join(EVIDENCE)}")
         rule(bool(claim.value) or claim.evidence in ("sweep", "panel", "none"), f"claims[{index}].value",
