@@ -70,7 +70,7 @@ def test_claims_in_words_say_how_well_they_are_known():
         ("tolerance = 1.5", "tolerance = nan", "must be a number above 0"),
         ("tolerance = 1.5", "tolerance = 1e308", "must be a number above 0"),
         ("tolerance = 1.5", "tolerance = 75.0", "values.training_time.tolerance: must be at most the value"),
-        ("top1 = 75.3", "top1 = 753.0", "top1: must be at most 100 %"),
+        ("top1 = 75.3", "top1 = 753.0", "top1 = 753: must be at most 100 %"),
         ("tolerance = 1.5\n", "", "values.training_time.tolerance"),
         ('inputs = ["mini_batch", "gpus"]', 'inputs = ["updates", "gpus"]', "stand above it"),
         ('inputs = ["mini_batch"]\n', "", "given for a derived value"),
