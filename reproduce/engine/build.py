@@ -16,6 +16,7 @@ import stat
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from reproduce import environ
@@ -33,15 +34,18 @@ class NoLibraryError(Exception):
     """Why there is none, in a few words."""
 
 
-def library(source: Path, about: bytes) -> ctypes.CDLL:
-    """The library of a C file; `about` says what else it depends on, such as the processor. Raises `NoLibraryError`."""
+def library(source: Path, about: bytes, needs: Sequence[str] = ()) -> ctypes.CDLL:
+    """The library of a C file; `about` says what else it depends on, such as the processor. Raises `NoLibraryError`.
+
+    `needs` are the linker's options for the libraries it uses.
+    """
     name = f"{source.stem}_{hashlib.sha256(source.read_bytes() + about).hexdigest()[:16]}"
     folder = own_folder()
     try:
         if folder:
-            return ctypes.CDLL(str(kept(folder, name) or put(compile_(source, folder), folder, name)))
+            return ctypes.CDLL(str(kept(folder, name) or put(compile_(source, folder, needs), folder, name)))
         with tempfile.TemporaryDirectory() as scratch:
-            return ctypes.CDLL(str(put(compile_(source, Path(scratch)), Path(scratch), name)))
+            return ctypes.CDLL(str(put(compile_(source, Path(scratch), needs), Path(scratch), name)))
     except OSError as error:
         raise NoLibraryError(f"{folder or tempfile.gettempdir()}: {error.strerror or error}") from None
 
@@ -102,7 +106,7 @@ def put(content: bytes, folder: Path, name: str) -> Path:
     return path
 
 
-def compile_(source: Path, folder: Path) -> bytes:
+def compile_(source: Path, folder: Path, needs: Sequence[str] = ()) -> bytes:
     """What the compiler makes of it. Raises `NoLibraryError`, with the compiler's own first complaint."""
     named = environ.compiler()
     first = next(filter(shutil.which, COMPILERS), None)
@@ -113,7 +117,7 @@ def compile_(source: Path, folder: Path) -> bytes:
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         made, said = Path(scratch) / "made.so", Path(scratch) / "said"
         for extra in EXTRAS:
-            command = [*compiler, *FLAGS, *extra, str(source), "-o", str(made), "-lm"]
+            command = [*compiler, *FLAGS, *extra, str(source), "-o", str(made), *needs, "-lm"]
             if (code := run(command, said, give_up - time.monotonic())) == 0 and made.is_file():
                 return made.read_bytes()
             lines = said.read_text(errors="replace").strip().splitlines() or [f"exit code {code}"]

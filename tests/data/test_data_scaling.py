@@ -116,6 +116,7 @@ def test_without_the_kernel_the_images_are_the_same(tmp_path, monkeypatch, chann
 def test_the_kernel_is_what_the_back_end_uses(tmp_path, monkeypatch):
     data, filled = make_config(tmp_path).data, []
     picture_ = Scaler.picture
+    monkeypatch.setattr(torchvision_backend, "decoder", lambda: None)
     monkeypatch.setattr(Scaler, "picture", lambda self, *args: filled.append(args[0]) or picture_(self, *args))
     rows = windows.centre_geometry(np.array([(60, 80)] * 3), data)
     images_of(data, [encode(picture(1, 60, 80))] * 3, *rows)

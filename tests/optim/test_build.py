@@ -110,3 +110,13 @@ def test_no_compiler_is_said(place, monkeypatch):
     monkeypatch.setenv("CC", "nocc")
     with pytest.raises(NoLibraryError, match="nocc: No such file"):
         answer(place)
+
+
+def test_the_libraries_it_needs_are_linked(place):
+    (place / "answer.c").write_text("int other(void); int answer(void) { return other(); }\n")
+    (place / "other.c").write_text("int other(void) { return 7; }\n")
+    (place / "libother.so").write_bytes(build.compile_(place / "other.c", place))
+    needs = (f"-L{place}", f"-Wl,-rpath,{place}", "-lother")
+    assert build.library(place / "answer.c", b"", needs).answer() == 7
+    with pytest.raises(NoLibraryError, match="does not make it"):
+        build.library(place / "answer.c", b"other", ("-lnone_of_that_name",))

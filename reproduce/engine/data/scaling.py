@@ -78,6 +78,14 @@ class Scaler:
         self._run(number, 1, address, 0, image.width * pixel, pixel)
         del held
 
+    def window(self, number: int, pixels: np.ndarray) -> None:
+        """The window of one image, alone: uint8 [height, width, 3 or 4], or [height, width] in grey."""
+        pixel = pixels.strides[1]
+        top, left = self._held[1][number, :2].tolist()
+        # where the whole image would begin
+        address = pixels.ctypes.data - top * pixels.strides[0] - left * pixel
+        self._run(number, 1, address, 0, pixels.strides[0], pixel)
+
     def pixels(self, first: int, pixels: np.ndarray) -> None:
         """Images of one size, uint8 [n, H, W, C] or, of one channel, [n, H, W]."""
         pixels = np.ascontiguousarray(pixels)

@@ -1,7 +1,7 @@
-"""The back-end that runs everywhere: PIL decodes, and our kernel or torchvision's own functions cut and scale.
+"""The back-end that runs everywhere: PIL decodes, torchvision's own functions cut and scale.
 
-The two give the same pixels, to the bit. This is also the reference: DALI is tested against it, and it decodes what
-DALI cannot.
+Where there is a C compiler, and libjpeg-turbo, kernels of ours give the same pixels sooner, to the bit. This is also
+the reference: DALI is tested against it, and it decodes what DALI cannot.
 """
 
 from collections import deque
@@ -16,6 +16,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 
 from reproduce.engine.data.images import DECODE_ERRORS, opened
+from reproduce.engine.data.jpeg import decoder
 from reproduce.engine.data.plan import share
 from reproduce.engine.data.scaling import Scaler, kernel
 from reproduce.engine.data.windows import centre_offsets
@@ -36,6 +37,8 @@ class TorchvisionBackend:
         self._mean = torch.tensor(data.mean).repeat(data.image_size)
         self._std = torch.tensor(data.std).repeat(data.image_size)
         self._kernel = kernel()
+        # Damage outside a window is not noticed: a run that skips damaged images must not depend on where it looks.
+        self._window = decoder() if self._kernel and data.corrupt_images != "skip" else None
         # to a GPU go bytes, which are normalised there
         self._kind = np.float32 if self._kernel and device.type == "cpu" else np.uint8
         self._threads = threads
@@ -101,8 +104,13 @@ class TorchvisionBackend:
         if job.pixels is not None:
             scaler.pixels(part.start, job.pixels[part.start : part.stop])
             return
-        for number in part:
-            scaler.picture(number, self._open(job.encoded[number]))
+        windows = job.geometry[part.start : part.stop, :4].tolist()
+        for number, file, window in zip(part, job.encoded[part.start : part.stop], windows):
+            pixels = self._window(file, window, self._mode) if self._window else None
+            if pixels is None:
+                scaler.picture(number, self._open(file))
+            else:
+                scaler.window(number, pixels)
 
     def _by_pil(self, images: np.ndarray, offsets: np.ndarray, job, part: range) -> None:
         """A part of a job, not normalised."""
