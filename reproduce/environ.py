@@ -3,6 +3,7 @@
     variable              rule
     OMP_NUM_THREADS       as OpenMP: a number from 1 to 1024, or a list of which the first counts
     CUDA_VISIBLE_DEVICES  as CUDA, see `reproduce.gpus`
+    REPRODUCE_RECIPES     a folder whose recipes take the place of those of the same name in paper_configs: a rehearsal
     CC                    a command, which may have a wrapper and options: "ccache gcc"
     XDG_CACHE_HOME        an absolute path, else ignored as its standard says; then HOME, then the account's own
     RANK and the like     whole numbers, see `reproduce.engine.dist.place`
@@ -56,6 +57,14 @@ def compiler(environ: Mapping[str, str] = os.environ) -> list[str]:
         return shlex.split(value)
     except ValueError as error:
         raise ConfigError(f"CC = {value!r}: {error}: set it right, or unset it") from None
+
+
+def recipes(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The folder of REPRODUCE_RECIPES; None if it is not set. Raises `ConfigError` if there is no such folder."""
+    value = text("REPRODUCE_RECIPES", environ)
+    if value is not None and not Path(value).is_dir():
+        raise ConfigError(f"REPRODUCE_RECIPES = {value!r}: no such folder: set it right, or unset it")
+    return Path(value).absolute() if value else None
 
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path | None:

@@ -36,7 +36,8 @@ def rows(found, given):
     def line(panel, label, names):
         return series.against_batch(panel, label, [found[name] for name in names])
 
-    known = [series.paper_point(paper.load()), line("imagenet", "ours on ImageNet", PAPER_SWEEP)]
+    ours = f"ours on {output.data_sets(found[name] for name in PAPER_SWEEP)}"
+    known = [series.paper_point(paper.load()), line("imagenet", ours, PAPER_SWEEP)]
     if given.tier != "quick":
         return known
     lars, sgd = ([name for name in QUICK_PANEL if f"_{kind}_" in name] for kind in ("lars", "sgd"))

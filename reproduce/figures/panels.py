@@ -25,13 +25,13 @@ EQUAL_UPDATES = 102.4  # quick batch x 102.4 = the paper-tier batch with as many
 
 
 def imagenet_sweep(ax: Axes, paper: Series, measured: Series) -> None:
-    """The paper's figure as far as it is known, with our ImageNet runs at its mini-batches."""
+    """The paper's figure as far as it is known, with our runs of its recipes at its mini-batches."""
     plot.draw_batches(ax, paper, plot.BLACK, "o")
     plot.draw_batches(ax, measured, plot.BLUE, "s")
     plot.fit_accuracy(ax, [measured, paper])
     ax.set_xticks([point.x for point in measured.points], [f"{point.x:,}" for point in measured.points])
     _spread(ax, [point.x for point in measured.points])
-    ax.set(xlabel="mini-batch, images", ylabel=TOP1, title="ImageNet: the paper's known point and our runs")
+    ax.set(xlabel="mini-batch, images", ylabel=TOP1, title="the paper's known point on ImageNet, and our runs")
     ax.text(0.98, 0.95, "other points of the paper's figure\nare not known here", transform=ax.transAxes,
             ha="right", va="top", fontsize=8.5, color=plot.GREY)  # fmt: skip
     ax.legend(loc="upper left")

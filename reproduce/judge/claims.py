@@ -65,7 +65,7 @@ def judge(claim: Claim, known: Paper, results: Mapping[str, Path]) -> tuple[str,
         for tier in present(results, "paper", "node"):
             m = measured.collect(results[tier], HEADLINE)
             spread = quantity(m, claim.evidence)
-            if spread is not None:
+            if spread is not None and not m.is_rehearsal:
                 text = described(spread, claim.evidence, known.values[claim.value].unit, tier, m.hardware)
                 return text, verdict(spread, known, claim, tier, m.hardware), [m]
         quick = [measured.collect(results[tier], run) for tier in present(results, "quick") for run in QUICK_PAIR]
@@ -122,7 +122,7 @@ def judge_figure3(claim: Claim, results: Mapping[str, Path]) -> tuple[str, Verdi
         for tier in present(results, "paper", "node", "quick"):
             found = [measured.collect(results[tier], run) for run in (QUICK_SWEEP if tier == "quick" else PAPER_SWEEP)]
             cells = [f"{m.config.global_batch():,}: {m.top1.mean:.2f}" for m in found if m.top1]
-            if len(cells) == len(found):
+            if len(cells) == len(found) and not any(m.is_rehearsal for m in found):
                 text = f"top-1 in %, by mini-batch: {'; '.join(cells)} ({where(found, tier)})"
                 shown = Verdict("not comparable", "the paper's numbers are not known; shown in Figure 3")
                 return text, SCALED_DOWN if tier == "quick" else shown, found

@@ -23,7 +23,7 @@ from reproduce.page.evidence import Given, StoredCurve, claims_section, judged, 
 from reproduce.page.figures import figure_data, figure_section
 from reproduce.page.recipe import deviations_section, environment_section, recipe_section
 from reproduce.page.view import Section, SectionData
-from reproduce.results import output, paper
+from reproduce.results import output, paper, runs
 from reproduce.words import Parser
 
 HERE = Path(__file__).parent
@@ -42,10 +42,19 @@ def build(given: Given, stored: Iterable[StoredCurve] = ()) -> str:
     """
     title, style, script = f"Reproduction report, tier {given.tier}", _asset("page.css"), _asset("page.js")
     return templates().get_template("page.html").render(
-        title=title, tier=given.tier, runs_on=RUNS_ON[given.tier], paper=paper.load().about,
+        title=title, tier=given.tier, runs_on=runs_on(given), paper=paper.load().about,
         sections=sections(given, tuple(stored)), style=style, script=script, policy=_policy(style, script),
         made_by=f"python -m reproduce.report.page --tier {given.tier} --results {given.folder}",
     )  # fmt: skip
+
+
+def runs_on(given: Given) -> str:
+    """What the tier trains on; of a rehearsal, that it is one."""
+    found = [m for m in runs.collect(given.results, given.tier, given.artefacts) if m.is_rehearsal]
+    if not found:
+        return RUNS_ON[given.tier]
+    return (f"a REHEARSAL on {output.data_sets(found)}, with recipes cut short: it shows that every step works, and "
+            "no number on this page says anything about the paper's experiment")  # fmt: skip
 
 
 def sections(given: Given, stored: tuple[StoredCurve, ...]) -> list[Section]:

@@ -14,7 +14,7 @@ import types
 import typing
 from pathlib import Path
 
-from reproduce import files
+from reproduce import environ, files
 from reproduce.errors import ConfigError, command
 from reproduce.paths import CONFIGS
 from reproduce.recipe.rules import check
@@ -36,10 +36,21 @@ def load(path: str | Path, overrides: typing.Sequence[str] = (), variant: typing
     return _named(_build(table, str(path)), variant)
 
 
-def load_run(run: str, folder: Path = CONFIGS, overrides: typing.Sequence[str] = ()) -> Config:
-    """The config of a run by its name, as in ``quick/speed_b40_w1@batch.workers=2``: see `runs.parts`."""
+def load_run(run: str, folder: Path | None = None, overrides: typing.Sequence[str] = ()) -> Config:
+    """The config of a run by its name, as in ``quick/speed_b40_w1@batch.workers=2``: see `runs.parts`.
+
+    `folder` None: see `file_of`.
+    """
     file, variant = parts(run)
-    return load(folder / f"{file}.toml", overrides, variant)
+    return load(folder / f"{file}.toml" if folder else file_of(file), overrides, variant)
+
+
+def file_of(name: str) -> Path:
+    """The file of a config by its name: in the folder that REPRODUCE_RECIPES names, else in paper_configs."""
+    own = environ.recipes()
+    if own and (own / f"{name}.toml").is_file():
+        return own / f"{name}.toml"
+    return CONFIGS / f"{name}.toml"
 
 
 def _named(config: Config, variant: typing.Sequence[str]) -> Config:

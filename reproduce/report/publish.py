@@ -112,6 +112,8 @@ def _scale(m: Measurement, log, tier: str) -> str:
     config, devices = m.config, log.environment["devices"]
     if log.config.get("tier") != ("quick" if tier == "quick" else "paper"):
         return f"its config is of tier {log.config.get('tier')}, not {tier}"
+    if m.is_rehearsal:
+        return "a rehearsal on generated images is not published"
     if config.run.purpose == "speed":
         return "" if devices == config.batch.workers else f"{config.batch.workers:,} workers on {devices:,} devices"
     if tier == "paper" and devices != config.batch.workers:

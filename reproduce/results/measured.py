@@ -11,9 +11,10 @@ from pathlib import Path
 
 from reproduce.errors import LogError, shown
 from reproduce.events import RunLog, log_path, read_log
-from reproduce.paths import CONFIGS
 from reproduce.recipe import load as configs
 from reproduce.recipe.load import Config
+
+GENERATED = "generated"  # the data set of `engine.data.generated`
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,11 @@ class Measurement:
         return self.config.data.dataset != "synthetic" and self.config.run.purpose != "speed"
 
     @property
+    def is_rehearsal(self) -> bool:
+        """Whether it is of generated images in ImageNet's place: no evidence for anything."""
+        return self.config.data.dataset == GENERATED
+
+    @property
     def top1(self) -> Spread | None:
         """Final top-1 accuracy in percent."""
         values = tuple(100 * log.top1 for log in self.logs if log.top1 is not None)
@@ -150,14 +156,14 @@ class Measurement:
         return facts
 
 
-def collect(results: Path, run: str, folder: Path = CONFIGS, changes: Sequence[str] = ()) -> Measurement:
+def collect(results: Path, run: str, folder: Path | None = None, changes: Sequence[str] = ()) -> Measurement:
     """The measurement of `run` from the logs under a results folder.
 
-    `folder` holds the config files; `changes` are overrides of a variant of the run. Raises `ConfigError` if the run's
-    file cannot be read, `LogError` if the folder of its logs cannot be.
+    `folder` holds the config files, None: those in use, see `load.file_of`; `changes` are overrides of a variant of the
+    run. Raises `ConfigError` if the run's file cannot be read, `LogError` if the folder of its logs cannot be.
     """
     results = Path(results)
-    config = configs.load_run(run, Path(folder), changes)
+    config = configs.load_run(run, folder, changes)
     logs, left_out = [], []
     try:
         paths = sorted(log_path(results, config.run.name, 0).parent.glob("result_*.txt"), key=_numerically)

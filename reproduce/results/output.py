@@ -13,7 +13,8 @@ from reproduce.results.measured import Measurement
 from reproduce.words import Parser
 
 SCALED_DOWN = "scaled down: NOT the paper's experiment"
-DATA_SETS = {"imagenet": "ImageNet", "fashion_mnist": "Fashion-MNIST", "synthetic": "synthetic images"}
+DATA_SETS = {"imagenet": "ImageNet", "fashion_mnist": "Fashion-MNIST", "synthetic": "synthetic images",
+             "generated": "generated images, NOT ImageNet"}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from reproduce import events, files
 from reproduce.artefact import REPEATS, Artefact
 from reproduce.launchers import SCHEDULERS
 from reproduce.launchers.ranks import Start
-from reproduce.paths import CONFIGS, PUBLISHED, VARIANT_LOGS
-from reproduce.recipe.load import Config, load_run
+from reproduce.paths import PUBLISHED, VARIANT_LOGS
+from reproduce.recipe.load import Config, file_of, load_run
 from reproduce.recipe.runs import parts
 from reproduce.runner import launch
 from reproduce.runner.launch import ROOT
@@ -52,8 +52,7 @@ class Job:
     def recipe(self) -> list[str]:
         """The engine's words for its config, from the root of the checkout."""
         file, variant = parts(self.name)
-        path = launch.short(CONFIGS / f"{file}.toml")
-        return [path, *(word for one in variant for word in ("--variant", one))]
+        return [launch.short(file_of(file)), *(word for one in variant for word in ("--variant", one))]
 
     def state(self, out: Path) -> str:
         """"done", "stale" (ended well, but under another config or seed) or "missing"."""

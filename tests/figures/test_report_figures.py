@@ -12,10 +12,10 @@ from reproduce import curve, figure3, kinds
 from reproduce.artefacts import artefact
 from reproduce.figures import needed_epochs, panels, plot, series
 from reproduce.mlperf import epochs
-from reproduce.paths import ROOT
+from reproduce.paths import CONFIGS, ROOT
 from reproduce.recipe.runs import PAPER_SWEEP, QUICK_PANEL, QUICK_SWEEP
 from reproduce.results import output, paper, public
-from reproduce.results.measured import CONFIGS, collect
+from reproduce.results.measured import collect
 from tests.helpers.logs import write_log
 
 CURVE = artefact("curve").runs["quick"] + artefact("curve").optional["quick"]

@@ -4,13 +4,12 @@ import json
 
 from reproduce.events import CONFIG, ENVIRONMENT, PREFIX, RESULT, log_path
 from reproduce.recipe import load as configs
-from reproduce.results import measured
 
 RUN = "quick/headline_b800_w20"
 
 
 def write_log(results, run=RUN, seed=0, top1=0.9, seconds=100.0, hardware="Test CPU, 2 processes x 1 thread", devices=2,
-              folder=measured.CONFIGS, digest=None, stop="success", curve=lambda share: share, device="cpu",
+              folder=None, digest=None, stop="success", curve=lambda share: share, device="cpu",
               revision=None, changes=()):  # fmt: skip
     """Write the log of a run of config `run` that took `seconds` and ended at `top1`; returns its path.
 

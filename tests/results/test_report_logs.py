@@ -5,6 +5,7 @@ import pytest
 
 from reproduce.errors import ConfigError
 from reproduce.events import CONFIG
+from reproduce.paths import CONFIGS
 from reproduce.results import measured
 from tests.helpers.logs import RUN, write_log
 
@@ -109,7 +110,7 @@ def test_fewer_devices_than_workers_is_emulation(tmp_path):
 def test_synthetic_images_have_no_accuracy(tmp_path):
     folder = tmp_path / "configs"
     (folder / "quick").mkdir(parents=True)
-    base = measured.CONFIGS / f"{RUN}.toml"
+    base = CONFIGS / f"{RUN}.toml"
     (folder / "quick" / "fake.toml").write_text(
         f'extends = "{base}"\n[run]\nname = "fake"\ntitle = "t"\ntier = "quick"\n'
         '[data]\ndataset = { value = "synthetic", source = "chosen_here", ref = "test" }\n'
