@@ -19,7 +19,7 @@ from reproduce.judge import techniques
 from reproduce.judge.claims import by_tier, judged
 from reproduce.kinds import KINDS
 from reproduce.paths import DOCUMENT, PUBLISHED, README
-from reproduce.report import published
+from reproduce.report import campaigns, published
 from reproduce.report.result import result_block
 from reproduce.report.speed import speed_block
 from reproduce.results import measured, output, paper, steptimes
@@ -99,7 +99,8 @@ def blocks_of(document: Path, folder: Path) -> dict[str, str]:
         return {"result": result_block(folder)}
     return {
         "claims": claims_block(folder), "artefacts": artefacts_block(folder), "values": values_block(),
-        "kinds": kinds_block(), "speed": speed_block(folder / "bench"), "techniques": techniques.block(folder),
+        "kinds": kinds_block(), "speed": speed_block(folder / "bench"),
+        "campaign": campaigns.block(folder / "bench"), "techniques": techniques.block(folder),
     }  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Publish the results of a tier: its logs and renderings go to figures/, and REPRODUCE.md's blocks are regenerated.
 
     python -m reproduce.report.publish --tier quick|node|paper --results DIR [--dry-run]
+    python -m reproduce.report.publish --campaign results/bench/campaign/cuda [--dry-run]
 
 Nothing is published that is incomplete, stale, of an unknown or changed source tree, or not of the tier. A published
 seed stays unless the results hold a new log of the same seed and recipe; renderings are drawn from all logs there are
@@ -23,7 +24,7 @@ from reproduce.errors import UserError, command
 from reproduce.judge import ablation
 from reproduce.paths import DOCUMENT, FIGURES, README
 from reproduce.recipe.variants import REGIMES
-from reproduce.report import claims, published
+from reproduce.report import campaigns, claims, published
 from reproduce.results import measured, output, rates, runs
 from reproduce.results.measured import Measurement
 from reproduce.words import Parser
@@ -64,6 +65,23 @@ def publish(
         output.write(staged, published.NAME, published.listing(staged))
         # before anything moves: it may be refused
         texts = {one: claims.renew(claims.text_of(one), staged, one) for one in documents}
+        lines = move(Path(beside), figures, dry_run)
+        return lines + [line for one, text in texts.items() for line in write(one, text, dry_run)]
+
+
+def publish_campaign(folder: Path, figures: Path, documents: Sequence[Path], dry_run: bool = False) -> list[str]:
+    """As `publish`, of the settled steps of a campaign: to measured/bench/DEVICE. Those of other devices stay."""
+    found = list(campaigns.files(folder))
+    objections = [line for path, _ in found for line in objections_to_benchmark(path)]
+    if objections:
+        raise UserError("\n  ".join([f"{folder}: not published:", *objections]))
+    with tempfile.TemporaryDirectory(dir=figures, prefix=".publish-") as beside:
+        staged = Path(shutil.copytree(figures / "measured", Path(beside) / "measured"))
+        for path, place in found:
+            (staged / place).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, staged / place)
+        output.write(staged, published.NAME, published.listing(staged))
+        texts = {one: claims.renew(files.read_text(one), staged, one) for one in documents}
         lines = move(Path(beside), figures, dry_run)
         return lines + [line for one, text in texts.items() for line in write(one, text, dry_run)]
 
@@ -200,20 +218,30 @@ def write(document: Path, text: str, dry_run: bool) -> list[str]:
     return [f"renewed {document.name}", *(f"  {line}" for line in text.splitlines() if line not in before)]
 
 
+def publish_what(args) -> list[str]:
+    documents = (DOCUMENT, README)
+    if args.campaign:
+        return publish_campaign(args.campaign, FIGURES, documents, args.dry_run)
+    results = args.results or output.ROOT / "results" / args.tier
+    return publish(args.tier, results, FIGURES, documents, args.dry_run, args.only or ())
+
+
 @command
 def main(argv=None):
     parser = Parser(prog="python -m reproduce.report.publish", description=__doc__.splitlines()[0])
-    parser.add_argument("--tier", choices=TIERS, required=True)
+    parser.add_argument("--tier", choices=TIERS)
     parser.add_argument("--results", type=Path, help="folder that holds logs/ (default: results/TIER)")
     parser.add_argument("--only", action="append", choices=[a.name for a in ARTEFACTS], metavar="NAME", help="this "
         "artefact and its runs only; may be repeated")  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help="say what would change; change nothing")
+    parser.add_argument("--campaign", type=Path, metavar="DIR", help="a campaign's folder, instead of a tier's results")
     args = parser.parse_args(argv)
-    results, figures = args.results or output.ROOT / "results" / args.tier, FIGURES
+    if (args.tier is None) == (args.campaign is None):
+        parser.error("one of --tier and --campaign is needed")
     try:
-        lines = publish(args.tier, results, figures, (DOCUMENT, README), args.dry_run, args.only or ())
+        lines = publish_what(args)
     except OSError as error:
-        raise UserError(f"{figures}: cannot publish: {error}: make it writable and run the command again") from None
+        raise UserError(f"{FIGURES}: cannot publish: {error}: make it writable and run the command again") from None
     if args.dry_run and lines:
         print("dry run, nothing was written; this would change:")
     print("\n".join(lines or ["nothing changes: all of this is published"]))

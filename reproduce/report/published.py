@@ -14,7 +14,7 @@ from reproduce.paths import VARIANT_LOGS
 
 NAME = "SHA256SUMS"
 LOGS = ("*/logs/*/result_*.txt", f"*/{VARIANT_LOGS}")
-PATTERNS = (*LOGS, "bench/*.json", "*/bench/*.json", "*/rates.csv")  # below figures/measured
+PATTERNS = (*LOGS, "bench/*.json", "bench/c*/*.json", "*/bench/*.json", "*/rates.csv")  # below figures/measured
 
 
 def listing(folder: Path) -> str:

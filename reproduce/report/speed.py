@@ -17,12 +17,20 @@ def speed_block(folder: Path) -> str:
     """Markdown of what lies in `folder`, CPU and GPU apart; a benchmark nobody has published is a row of holes."""
     rows = []
     for name in ORDER:
-        results = [contest.read(folder / contest.file_name(name, device)) for device in DEVICES]
-        for result in filter(None, results):
-            rows.extend(lines(result))
-        if not any(results):
-            rows.append([f"`python -m reproduce.bench {name}`", "missing", *[""] * (len(HEADER) - 2)])
+        for device in DEVICES:
+            results = list(filter(None, map(contest.read, found_on(device, folder, name))))
+            for result in results:
+                rows.extend(lines(result))
+            if not results and (name, device) != ("data", "cuda"):  # it counts what a core decodes
+                where = " --device cuda`" if device == "cuda" else "`"
+                rows.append([f"`python -m reproduce.bench {name}{where}", "not measured", *[""] * (len(HEADER) - 2)])
     return table.markdown(HEADER, rows)
+
+
+def found_on(device: str, folder: Path, name: str) -> list[Path]:
+    """Where a benchmark's results on a device are: by itself, or as the steps of campaigns on GPUs."""
+    by_itself = [folder / contest.file_name(name, device)]
+    return by_itself if device == "cpu" else [*by_itself, *sorted(folder.glob(f"cuda_*/{name}*.json"))]
 
 
 def lines(result: Result) -> list[list[str]]:

@@ -44,6 +44,7 @@ SCENARIOS = {
     "paper, fp32, flat": ONE_WORKER
     | {"precision": "fp32", "set": ["batch.workers=4", 'communication.allreduce="flat"', 'communication.wire="fp32"']},
     "paper, recorded": ONE_WORKER | {"execution": GRAPH | {"batch_norm": "split"}},
+    "rmsprop warm-up": {"config": "paper_configs/quick/akiba_b320_w10.toml", "processes": 1, "set": []},
     "node": NODE,
     "node, recorded": NODE | {"execution": GRAPH},
 }

@@ -3,11 +3,13 @@
 import dataclasses
 import sys
 import types
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from reproduce.engine.dist.comm import Comm
 from reproduce.engine.dist.gradients import make_gradients
@@ -321,6 +323,34 @@ def test_rmsprop_warmup_back_end_reference_and_published_formula_agree():
         assert relative(slow[i].numpy(), w64[i]) < 1e-6, p.shape
         assert relative(p.detach().numpy(), w64[i]) < 1e-6, p.shape
         assert relative(lars.squares[i].numpy(), square[i]) < 1e-5, p.shape
+
+
+def test_a_recorded_rmsprop_warmup_reads_the_share_of_each_update():
+    """What a recording holds as a number it keeps for ever; the share of momentum SGD rises from update to update."""
+    c = Constants(PRESETS["rmsprop_warmup"], eps=1e-8, rmsprop_lr=3e-4, rmsprop_decay=0.99)
+
+    def after(share: float, update: Callable) -> list[torch.Tensor]:
+        lars.sgd_share = share
+        for tensors, before in zip(changing, start):
+            torch._foreach_copy_(tensors, before)
+        with torch.no_grad():
+            update()
+        return [p.detach().clone() for p in lars.parameters]
+
+    lars = contender(Tiny(), "auto", c)
+    lars.set(0.5, WD, M, 1 / 64)
+    generator = torch.Generator().manual_seed(2)
+    for p in lars.parameters:
+        p.grad.copy_(torch.randn(p.shape, generator=generator))
+    changing = [[p.data for p in lars.parameters], [p.grad for p in lars.parameters], lars.momenta, lars.squares]
+    start = [[tensor.clone() for tensor in tensors] for tensors in changing]
+    lars.sgd_share = 0.25
+    recorded = make_fx(lambda: lars.update())()
+    expected = {share: after(share, lars.update) for share in (0.25, 0.75)}
+    assert any((one != other).any() for one, other in zip(expected[0.25], expected[0.75]))
+    for share, weights in expected.items():
+        found = after(share, lambda: recorded())
+        assert all(map(torch.equal, found, weights)), share
 
 
 @pytest.mark.parametrize("backend", BACKENDS[1:])

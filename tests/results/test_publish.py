@@ -10,6 +10,9 @@ import pytest
 
 from reproduce.artefact import Artefact
 from reproduce.artefacts import artefact
+from reproduce.bench import contest
+from reproduce.bench.steps import step
+from reproduce.bench.steps.step import Ended
 from reproduce.errors import UserError
 from reproduce.events import read_log
 from reproduce.recipe import variants
@@ -207,6 +210,58 @@ def test_a_benchmark_is_checked_and_copied(place, monkeypatch):
     place.refused("bench/comm.json: not readable as a benchmark: not a measurement")
     path.write_text(json.dumps(facts))
     assert "added figures/measured/quick/bench/comm.json" in place.publish()
+
+
+H100 = "1 x NVIDIA H100 80GB HBM3, one process each"
+
+
+def campaign(folder: Path, hardware: str, rate: float, revision: str = REVISION) -> Path:
+    """A campaign's results: LARS measured, a step without room, one that failed."""
+    about = {"hardware": hardware, "torch": "2.14.1", "revision": revision}
+    rows = (contest.Row("ours", "ours", (rate,)), contest.Row("timm Lars", "peer", (20 * rate,)))
+    measured = contest.Result("lars", about, (contest.Table("LARS step", "w", "ms", "ours", rows),))
+    nothing = contest.Result("", about, ())
+    ended = {"lars": Ended("measured", measured), "full_update": Ended("out of memory", nothing, lines=("no room",)),
+             "bubble": Ended("failed", nothing, lines=("why",))}  # fmt: skip
+    for name, what in ended.items():
+        step.write(folder / f"{name}.json", name, what)
+    return folder
+
+
+def test_campaigns_of_a_cpu_and_of_gpus_are_published_beside_each_other(place, tmp_path):
+    documents = (place.document, place.document.with_name("README.md"))
+    folders = {"cpu": "AMD EPYC, 1 process x 2 thread(s)", "h100": H100, "v100": H100.replace("H100", "V100")}
+    for rate, (name, hardware) in enumerate(folders.items(), 1):
+        found = campaign(tmp_path / "campaign" / name, hardware, float(rate))
+        publish.publish_campaign(found, place.figures, documents)
+        assert publish.publish_campaign(found, place.figures, documents) == [], "a second call changes nothing"
+    bench = place.figures / "measured" / "bench"
+    names = ["cpu", "cuda_nvidia_h100_80gb_hbm3", "cuda_nvidia_v100_80gb_hbm3"]
+    assert sorted(path.name for path in bench.iterdir()) == names
+    assert sorted(path.name for path in (bench / names[1]).iterdir()) == ["full_update.json", "lars.json"]
+    text = place.document.read_text()
+    (line,) = [line for line in text.splitlines() if line.startswith("| `lars` |")]
+    assert "| ours: 1.00 ms | ours: 2.00 ms; ours: 3.00 ms |" in line
+    assert all(hardware in line for hardware in folders.values())
+    (line,) = [line for line in text.splitlines() if line.startswith("| `full_update` |")]
+    assert "| out of memory | out of memory; out of memory |" in line
+    (line,) = [line for line in text.splitlines() if line.startswith("| `bubble` |")]
+    assert "| not measured | not measured | none |" in line, "what failed is no result"
+    assert f"20.00x | none | none | {H100}, torch 2.14.1 |" in text, "LARS of a GPU stands among the contests"
+    assert published_list.departures(place.figures / "measured") == []
+
+
+def test_a_campaign_of_two_devices_or_of_a_changed_tree_is_refused(place, tmp_path):
+    mixed = campaign(tmp_path / "campaign", H100, 1.0)
+    about = {"hardware": "AMD EPYC, 1 process x 1 thread(s)", "torch": "2", "revision": REVISION}
+    step.write(mixed / "device.json", "device", Ended("measured", contest.Result("device", about, ())))
+    changed = campaign(tmp_path / "changed", H100, 1.0, f"{REVISION}-dirty")
+    before = place.snapshot()
+    for folder, reason in [(mixed, "different devices"), (changed, "of a changed source tree"),
+                           (tmp_path / "none", "holds no finished step")]:  # fmt: skip
+        with pytest.raises(UserError, match=reason):
+            publish.publish_campaign(folder, place.figures, ())
+    assert place.snapshot() == before and not list(place.figures.glob(".publish*"))
 
 
 def test_figures_without_measurements_lie_beside_the_models(place, monkeypatch):

@@ -100,6 +100,18 @@ class RmspropWarmup(Lars):
     def __init__(self, weights, others, constants):
         super().__init__(weights, others, constants)
         self.squares = [torch.zeros_like(p) for p in self.parameters]
+        # on the device, so that a recorded update reads what is written there before each replay; in double precision,
+        # as a number of Python's is
+        self._share = torch.ones((), dtype=torch.float64, device=self.parameters[0].device)
+
+    @property  # type: ignore[override]
+    def sgd_share(self) -> torch.Tensor:
+        """Float64 []: of the coming update; may be set to a number."""
+        return self._share
+
+    @sgd_share.setter
+    def sgd_share(self, share: float) -> None:
+        self._share.fill_(share)  # unlike a copy from the host, never makes a GPU's host wait
 
     def reshape_directions(self, d: list, lr: float) -> None:
         q, b, share = self.squares, self.c.rmsprop_decay, self.sgd_share
@@ -108,8 +120,9 @@ class RmspropWarmup(Lars):
         scale = torch._foreach_sqrt(q)
         torch._foreach_add_(scale, self.c.eps)
         torch._foreach_reciprocal_(scale)
-        torch._foreach_mul_(scale, (1 - share) * self.c.rmsprop_lr / lr)
-        torch._foreach_add_(scale, share)
+        # as lists: a tensor by itself is taken for a number, which the host would wait for
+        torch._foreach_mul_(scale, [(1 - share) * self.c.rmsprop_lr / lr] * len(scale))
+        torch._foreach_add_(scale, [share] * len(scale))
         torch._foreach_mul_(d, scale)
 
 
