@@ -13,7 +13,7 @@ from PIL import Image
 from reproduce.bench import contest, data, process
 from reproduce.bench.jpegs import Pictures, lay_out, picture
 from reproduce.bench.timed import data as timed
-from reproduce.bench.timed import peer_loaders
+from reproduce.bench.timed import parts, peer_loaders
 from reproduce.engine.data import folders
 from reproduce.errors import UserError
 from reproduce.recipe import load as configs
@@ -135,8 +135,8 @@ def test_what_cannot_take_part_says_why():
 
 def test_a_rate_is_of_processor_time(monkeypatch):
     seconds = iter([10.0, 14.0])
-    monkeypatch.setattr(timed.time, "process_time", lambda: next(seconds))
-    assert timed.rate([3, 5]) == 2.0
+    monkeypatch.setattr(parts.time, "process_time", lambda: next(seconds))
+    assert parts.rate([3, 5]) == 2.0
 
 
 def test_pinned_to_one_core_where_that_is_possible(monkeypatch):
@@ -170,6 +170,17 @@ def test_peers_are_compared_with_our_fastest_row():
     rows = (contest.Row("ours, DALI", "ours", ()), contest.Row("ours, a", "ours", (1.0, 9.0, 2.0)),
             contest.Row("ours, b", "ours", (3.0, 3.0, 1.0)), contest.Row("other", "peer", (7.0,)))  # fmt: skip
     assert timed.fastest(rows) == "ours, b"
+
+
+def test_our_row_says_what_the_machine_has(monkeypatch):
+    said = []
+    for has_kernel, has_decoder in ((True, True), (True, False), (False, True)):
+        monkeypatch.setattr(timed, "kernel", lambda has=has_kernel: has)
+        monkeypatch.setattr(timed, "decoder", lambda has=has_decoder: has)
+        said.append(timed.means())
+    assert said == ["windows alone decoded by libjpeg-turbo, scaled by our kernel",
+                    "whole images decoded by PIL, scaled by our kernel",
+                    "whole images decoded by PIL, scaled by PIL"]  # fmt: skip
 
 
 @pytest.mark.filterwarnings("error")

@@ -5,29 +5,24 @@ where nobody gains by threads that read ahead; were it theirs alone, it would be
 over the same files in an order of its own; they are in memory, the system's or ours.
 """
 
-import io
 import os
-import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
-from types import SimpleNamespace
 
-import numpy as np
 import torch
-from PIL import Image
 
 from reproduce.bench.contest import ANEW, DECODED_ONCE, Row, Table
-from reproduce.bench.timed import peer_loaders
+from reproduce.bench.timed import parts, peer_loaders
 from reproduce.bench.timed.entry import serve
+from reproduce.bench.timed.parts import rate
 from reproduce.bench.timed.turns import take_turns
+from reproduce.engine.data.jpeg import decoder
 from reproduce.engine.data.loader import AnyLoader, open_loader
-from reproduce.engine.data.plan import AUGMENT, uniforms
-from reproduce.engine.data.torchvision_backend import TorchvisionBackend
-from reproduce.engine.data.windows import DRAWS, train_geometry
+from reproduce.engine.data.scaling import kernel
 from reproduce.engine.dist.comm import Comm
 from reproduce.engine.environment import compute_precision
 from reproduce.engine.trainer import Trainer
@@ -60,12 +55,6 @@ class Field:
         return tuple(replace(row, values=tuple(found.get(row.name, ()))) for row in self._rows)
 
 
-def rate(counts: Iterable[int]) -> float:
-    """Images per second of processor time of something that yields how many it has just done."""
-    began = time.process_time()
-    return sum(counts) / (time.process_time() - began)
-
-
 class Folder:
     """A data set asked for, and the loaders opened on it."""
 
@@ -86,56 +75,14 @@ class Folder:
         loader, numbers = self.open(backend, anew, *overrides), count()
         return lambda: rate(len(chunk.labels) for chunk in loader.train_epoch(next(numbers) % EPOCHS))
 
-    def files(self) -> list[bytes]:
-        return [path.read_bytes() for path in sorted((self._root / "train").glob("*/*"))]
+    def part(self, make: Callable, *options) -> Callable[[], float]:
+        """A part of the work, see `parts`."""
+        files = [path.read_bytes() for path in sorted((self._root / "train").glob("*/*"))]
+        return make(self.config.data, files, BATCH, *options)
 
     def peer(self, make: Callable) -> Callable[[], float]:
         batches = make(self._root / "train", self.config.data, BATCH)
         return lambda: rate(len(labels) for _, labels in islice(batches, BATCHES))
-
-
-# ---- decoding alone -----------------------------------------------------------------------------------------------
-
-
-def dali_decoding(folder: Folder) -> Callable[[], float]:
-    from reproduce.engine.data.dali import DaliBackend
-
-    backend, files = DaliBackend(folder.config.data, CPU, 1, BATCH), folder.files()
-    parts = [files[at : at + BATCH] for at in range(0, len(files), BATCH)]
-
-    def decoded(part: list[bytes]) -> int:
-        pictures = backend.decode(part)
-        assert pictures is not None, "the benchmark's pictures decode"
-        return len(pictures)
-
-    return lambda: rate(decoded(part) for part in parts)
-
-
-def pil_decoding(folder: Folder, smaller: int = 1) -> Callable[[], float]:
-    """`smaller` > 1: to a fraction of the size, which libjpeg makes from as few coefficients of each block."""
-    files = folder.files()
-
-    def decode(file: bytes) -> int:
-        with Image.open(io.BytesIO(file)) as image:
-            if smaller > 1:
-                image.draft("RGB", (image.width // smaller, image.height // smaller))
-            image.convert("RGB")
-        return 1
-
-    return lambda: rate(map(decode, files))
-
-
-def scaling(folder: Folder) -> Callable[[], float]:
-    """All that the torchvision back-end does but decoding; for pictures of one size."""
-    data, files = folder.config.data, folder.files()
-    backend = TorchvisionBackend(data, CPU, 1)
-    sizes = np.repeat([Image.open(io.BytesIO(files[0])).size[::-1]], len(files), 0)
-    geometry, flips = train_geometry(sizes, uniforms(1, AUGMENT, (), (len(files), DRAWS)), data)
-    parts = [slice(at, at + BATCH) for at in range(0, len(files), BATCH)]
-    decoded = [np.stack(backend.decode(files[part]) or []) for part in parts]
-    jobs = [SimpleNamespace(pixels=pixels, geometry=geometry[part], flips=flips[part])
-            for part, pixels in zip(parts, decoded)]  # fmt: skip
-    return lambda: rate(len(images) for _, images in backend.stream(iter(jobs)))
 
 
 # ---- the tables ---------------------------------------------------------------------------------------------------
@@ -145,16 +92,18 @@ def photographs(folder: Folder, pinned: str, rounds: int) -> Table:
     """Nothing decoded is kept, as of a whole ImageNet nothing could be."""
     field = Field()
     for name, backend in BACKENDS.items():
-        field.add(f"ours, {name}", "ours", partial(folder.ours, backend, True))
+        note = means() if name == "torchvision" else ""
+        field.add(f"ours, {name}", "ours", partial(folder.ours, backend, True), note)
     field.add("torchvision, PIL images", "peer", partial(folder.peer, peer_loaders.torchvision_pil))
     field.add("torchvision, tensors", "peer", partial(folder.peer, peer_loaders.torchvision_tensors), tensors_note())
     field.add("timm", "peer", partial(folder.peer, peer_loaders.timm), "create_loader with its prefetcher")
     whole = partial(folder.ours, "dali", True, 'data.corrupt_images="skip"')
     field.add("ours, DALI, whole images decoded", "control", whole, "not only the window to be cut")
-    field.add("DALI, decoding alone", "control", partial(dali_decoding, folder), "whole images")
-    field.add("PIL, decoding alone", "control", partial(pil_decoding, folder), "whole images")
-    field.add("ours, torchvision, all but decoding", "control", partial(scaling, folder), "of images decoded before")
-    field.add("entropy decoding alone", "floor", partial(pil_decoding, folder, 8),
+    field.add("DALI, decoding alone", "control", partial(folder.part, parts.dali_decoding), "whole images")
+    field.add("PIL, decoding alone", "control", partial(folder.part, parts.pil_decoding), "whole images")
+    field.add("ours, torchvision, all but decoding", "control", partial(folder.part, parts.scaling),
+              "of images decoded before")  # fmt: skip
+    field.add("entropy decoding alone", "floor", partial(folder.part, parts.pil_decoding, 8),
               "libjpeg-turbo reads every coefficient and makes one pixel of 64")  # fmt: skip
     work = f"{folder.what}, normalised float32 batches of {BATCH}, {pinned}, peers with num_workers=0"
     rows = field.race(rounds, "photographs")
@@ -164,6 +113,12 @@ def photographs(folder: Folder, pinned: str, rounds: int) -> Table:
 def fastest(rows: tuple[Row, ...]) -> str:
     """The name of our fastest row, which peers are compared with: a user may take either back-end."""
     return max((row for row in rows if row.role == "ours"), key=lambda row: row.median or 0.0).name
+
+
+def means() -> str:
+    """What the torchvision back-end has on this machine."""
+    windows = "windows alone decoded by libjpeg-turbo" if kernel() and decoder() else "whole images decoded by PIL"
+    return f"{windows}, scaled by {'our kernel' if kernel() else 'PIL'}"
 
 
 def tensors_note() -> str:
