@@ -31,20 +31,27 @@ def why(error: Exception) -> str:
 
 
 def read_bytes(path: Path, limit: int = SMALL) -> bytes:
-    """The content of a regular file of at most `limit` bytes. Raises `OSError`; a pipe or device does not block it."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    """The content of a regular file of at most `limit` bytes. Raises `OSError`."""
+    descriptor, size = regular(path)
     try:
-        facts = os.fstat(descriptor)
-        if stat.S_ISDIR(facts.st_mode):
-            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        if not stat.S_ISREG(facts.st_mode):
-            raise OSError(errno.EINVAL, "is no regular file", str(path))
-        content = b"" if facts.st_size > limit else _all(descriptor, facts.st_size, limit)
-        if max(facts.st_size, len(content)) > limit:
+        content = b"" if size > limit else _all(descriptor, size, limit)
+        if max(size, len(content)) > limit:
             raise OSError(errno.EFBIG, f"is larger than {limit >> 20} MB", str(path))
         return content
     finally:
         os.close(descriptor)
+
+
+def regular(path: Path) -> tuple[int, int]:
+    """A regular file opened to be read, and its bytes. Raises `OSError`; a pipe or device does not block it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    facts = os.fstat(descriptor)
+    if stat.S_ISREG(facts.st_mode):
+        return descriptor, facts.st_size
+    os.close(descriptor)
+    if stat.S_ISDIR(facts.st_mode):
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise OSError(errno.EINVAL, "is no regular file", str(path))
 
 
 def _all(descriptor: int, size: int, limit: int) -> bytes:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from reproduce import files
 from reproduce.errors import CheckpointError
 
 MAGIC, VERSION = b"reproduce-checkpoint", 1
@@ -116,8 +117,8 @@ class Checkpoints:
                 path.unlink()
 
     def _failure(self, path: Path, error: OSError, size: int) -> CheckpointError:
-        files = self._files()
-        older = f"{files[0][0].name} is kept" if files else "there is no older one"
+        there = self._files()
+        older = f"{there[0][0].name} is kept" if there else "there is no older one"
         return CheckpointError(
             f"{path}: cannot write the checkpoint: {error.strerror}: {older}: see that {path.parent} can be written "
             f"and has room for {max(1, round(size / 1e6)):,} MB, then run the same command again"
@@ -128,14 +129,32 @@ def file_name(update: int) -> str:
     return f"update_{update:08d}.ckpt"
 
 
+def update_of(path: Path) -> int:
+    """The update in the name of a file that `read` has taken."""
+    return int(path.stem.removeprefix("update_"))
+
+
 def read(path: Path) -> bytes:
     """The payload of a checkpoint, verified. Raises `Damaged`."""
     try:
-        with open(path, "rb") as file:
+        descriptor, size = files.regular(path)
+        with open(descriptor, "rb") as file:
             header = file.readline(HEADER_LIMIT)
-            payload = file.read()
+            length, update, digest = _said(header, size - len(header))
+            payload = file.read(length)
     except OSError as error:
         raise Damaged(f"cannot be read: {error.strerror}") from None
+    if len(payload) < length:
+        raise Damaged(f"truncated: has {len(payload):,} of {length:,} bytes")
+    if _checksum(payload, update) != digest:
+        raise Damaged("checksum differs")
+    if path.name != file_name(update):
+        raise Damaged(f"is of update {update}, not of the one in its name")
+    return payload
+
+
+def _said(header: bytes, there: int) -> tuple[int, int, bytes]:
+    """A header's length of the payload, of which so many bytes are there, its updates and its checksum."""
     if not header.startswith(MAGIC[: len(header)]):
         raise Damaged("not a checkpoint")
     if len(header) < HEADER_LIMIT and not header.endswith(b"\n"):
@@ -146,19 +165,15 @@ def read(path: Path) -> bytes:
     version, length, update = int(match[1]), int(match[3]), int(match[4])
     if version != VERSION:
         raise Damaged(f"format {version}, this program reads format {VERSION}")
-    if len(payload) < length:
-        raise Damaged(f"truncated: has {len(payload):,} of {length:,} bytes")
-    if len(payload) > length:
-        raise Damaged(f"has {len(payload):,} bytes where its header says {length:,}")
-    if _checksum(payload, update) != match[2]:
-        raise Damaged("checksum differs")
-    if path.name != file_name(update):
-        raise Damaged(f"is of update {update}, not of the one in its name")
-    return payload
+    if there < length:
+        raise Damaged(f"truncated: has {there:,} of {length:,} bytes")
+    if there > length:
+        raise Damaged(f"has {there:,} bytes where its header says {length:,}")
+    return length, update, match[2]
 
 
-def unpack(payload: bytes) -> dict:
-    """The state in a payload, on the CPU. Raises `CheckpointError`.
+def unpack(payload: bytes, update: int | None = None) -> dict:
+    """The state in a payload, on the CPU. Raises `CheckpointError`, also if it is not of `update`.
 
     Nothing in a payload is ever executed: only tensors, numbers, strings and their containers load.
     """
@@ -169,6 +184,8 @@ def unpack(payload: bytes) -> dict:
         raise _foreign(type(error).__name__) from None
     if not isinstance(state, dict):
         raise _foreign(f"holds a {type(state).__name__}")
+    if update is not None and state.get("update") != update:
+        raise _foreign(f"its name says update {update}, its content {str(state.get('update'))[:20]}")
     return state
 
 

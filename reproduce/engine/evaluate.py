@@ -19,8 +19,10 @@ from reproduce.engine.dist.ending import as_one_of_many
 from reproduce.engine.dist.place import Place
 from reproduce.engine.environment import compute_precision
 from reproduce.engine.evaluation import epoch_trained, evaluate
+from reproduce.engine.state import REMEDY
 from reproduce.engine.trainer import Trainer
 from reproduce.errors import CheckpointError, DataError, command
+from reproduce.logged import is_count
 from reproduce.recipe import load as configs
 from reproduce.recipe.schema import BN_EVAL
 from reproduce.words import Parser
@@ -65,7 +67,7 @@ def saved_state(path: Path) -> dict:
     """The state in a checkpoint file, or in the newest intact one of a folder. Raises `CheckpointError`."""
     if not path.is_dir():
         try:
-            return checkpoint.unpack(checkpoint.read(path))
+            return checkpoint.unpack(checkpoint.read(path), checkpoint.update_of(path))
         except checkpoint.Damaged as damage:
             raise CheckpointError(f"{path}: {damage}: take another checkpoint") from None
     store = checkpoint.Checkpoints(path)
@@ -74,7 +76,7 @@ def saved_state(path: Path) -> dict:
         print(complaint, file=sys.stderr)
     if found is None:
         raise CheckpointError(f"{path}: holds no intact checkpoint: take the folder a run writes them to")
-    return checkpoint.unpack(found[0])
+    return checkpoint.unpack(*found)
 
 
 @command
@@ -95,7 +97,9 @@ def run(args: argparse.Namespace, place: Place) -> None:
     config, state = configs.load(args.config, args.set), saved_state(args.checkpoint)
     bind(place.local_rank)
     comm = Comm(pick_device(args.device, place.local_rank), place=place)
-    seed = state.get("seed", 0)  # a state without one is refused below
+    seed = state.get("seed", -1)
+    if not is_count(seed, most=2**63):
+        raise CheckpointError(f"{args.checkpoint}: the checkpoint names no seed: {REMEDY}")
     with comm:
         precision = compute_precision(config, comm.device)
         trainer = Trainer(config, seed, comm, precision)

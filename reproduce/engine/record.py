@@ -6,6 +6,8 @@ from pathlib import Path
 
 from reproduce.engine.checkpoint import Checkpoints, unpack
 from reproduce.engine.progress import Progress, Tick
+from reproduce.engine.state import REMEDY, of_log
+from reproduce.errors import CheckpointError
 from reproduce.events import Event, LogWriter, log_path, read_log
 from reproduce.locks import Lock
 from reproduce.recipe.load import Config
@@ -47,7 +49,7 @@ class Record:
             print(f"warning: {complaint}", file=sys.stderr, flush=True)
         if not found:
             return None
-        state = unpack(found[0])
+        state = unpack(*found)
         if state.get("epoch") == self._config.schedule.epochs:
             return None  # it was complete, and somebody has removed its log
         if (state.get("config_hash"), state.get("seed")) != (self._config.hash, self._seed):
@@ -57,6 +59,8 @@ class Record:
                 file=sys.stderr, flush=True,
             )  # fmt: skip
             return None
+        if wrong := of_log(state):
+            raise CheckpointError(f"{self._checkpoints.folder}: the checkpoint does not fit: {wrong}: {REMEDY}")
         return found[0]
 
     def open(self, resume: dict | None) -> None:

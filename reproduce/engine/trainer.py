@@ -18,6 +18,7 @@ from reproduce.engine.optim import Constants, make_lars, split_parameters
 from reproduce.engine.overflow import complaint
 from reproduce.engine.progress import Tick
 from reproduce.engine.schedule import Schedule
+from reproduce.engine.state import check
 from reproduce.engine.workers import WorkerStatistics, worker_range
 from reproduce.errors import CheckpointError, ConfigError, TrainingError
 from reproduce.recipe.load import Config
@@ -218,12 +219,14 @@ class Trainer:
                 f"{self.config.path}: the checkpoint is of recipe {theirs[0]} with seed {theirs[1]}, not of {ours[0]} "
                 f"with seed {ours[1]}: give the config and seed it was made with, or start afresh with --restart"
             )
-        for name, p in self.model.named_parameters():
-            p.copy_(state["weights"][name])
-        for name, v in self._named(self.optimizer.momenta).items():
-            v.copy_(state["momenta"][name] * self.optimizer.momentum_sign)
-        for name, q in self._named(self.optimizer.squares).items():
-            q.copy_(state["squares"][name])
+        own: dict[str, dict[str, torch.Tensor]] = {
+            "weights": dict(self.model.named_parameters()), "momenta": self._named(self.optimizer.momenta),
+            "squares": self._named(self.optimizer.squares),
+        }  # fmt: skip
+        check(state, self.config, own | {"statistics": self.statistics.due(self.config.batch.workers)})
+        for part, tensors in own.items():
+            for name, tensor in tensors.items():
+                tensor.copy_(state[part][name] * (self.optimizer.momentum_sign if part == "momenta" else 1.0))
         self.statistics.load_rows(state["statistics"])
         self.update, self.epoch = state["update"], state["epoch"]
         self.losses = list(state["losses"].to(self.comm.device))

@@ -189,6 +189,11 @@ class WorkerStatistics:
         mean, var = comm.sum_(table).view(torch.float32).cpu()
         return {"running_mean": mean, "running_var": var}
 
+    def due(self, workers: int) -> dict[str, torch.Tensor]:
+        """Tensors of the shapes and types that `rows` gives of so many workers, without content."""
+        shape = workers // self.span, sum(self.channels)
+        return {name: torch.empty(shape, device="meta") for name in ("running_mean", "running_var")}
+
     @torch.no_grad()
     def load_rows(self, rows: dict[str, torch.Tensor]) -> None:
         """Take this process's workers' own rows out of what `rows` gave, under any number of processes.

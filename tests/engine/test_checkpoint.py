@@ -5,6 +5,7 @@ import io
 import math
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -292,6 +293,37 @@ def test_an_unwritable_folder_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match="(?s)^[^\n]*Not a directory[^\n]*$"):
         Checkpoints(tmp_path / "file" / "folder").save(state(), 10)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "huge"])
+def test_only_a_regular_file_as_long_as_it_says_is_read(tmp_path, kind):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(state(), 10)
+    path = tmp_path / "update_00000020.ckpt"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        shutil.copyfile(tmp_path / "update_00000010.ckpt", path)
+        os.truncate(path, 30 << 30)
+    assert checkpoints.newest()[1] == 10 and path.name in checkpoints.complaints[0]
+
+
+def test_what_a_file_is_called_is_what_its_content_is_of(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save({"update": 10}, 20)
+    with pytest.raises(CheckpointError, match="its name says update 20, its content 10"):
+        unpack(*checkpoints.newest())
+
+
+def test_no_checkpoint_is_written_through_a_link(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "update_00000010.ckpt.tmp").symlink_to(victim)
+    Checkpoints(tmp_path / "c").save(state(), 10)
+    assert victim.read_text() == "mine" and names(tmp_path / "c") == ["update_00000010.ckpt"]
 
 
 # ---- safe loading --------------------------------------------------------------------------------------------------

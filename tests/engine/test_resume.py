@@ -74,6 +74,47 @@ def test_a_state_of_another_recipe_or_seed_is_refused():
         trainer.load_state(state | {"seed": 4})
 
 
+ODD = {
+    "another shape": lambda w: w[:1], "a scalar": lambda w: torch.tensor(1.0), "complex": lambda w: w + 0j,
+    "integers": lambda w: w.int(), "half": lambda w: w.half(), "sparse": lambda w: w.to_sparse(), "text": lambda w: "w",
+    "a list": lambda w: w.tolist(), "nothing": lambda w: None,
+}  # fmt: skip
+PLACES = {
+    "update": {"update": 2}, "negative": {"update": -1}, "no number": {"update": "1"}, "truth": {"update": True},
+    "epoch": {"epoch": 1}, "endless": {"epoch": 10**9}, "losses": {"losses": torch.zeros(3)},
+    "losses of another shape": {"losses": torch.tensor(1.0)}, "losses of text": {"losses": ["1"]},
+    "no weights": {"weights": None}, "no momenta": {"momenta": {}}, "squares": {"squares": {"x": torch.ones(1)}},
+    "statistics": {"statistics": {"running_mean": torch.zeros(2, 2)}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("part", ["weights", "momenta", "statistics"])
+@pytest.mark.parametrize("odd", ODD)
+def test_tensors_of_another_shape_or_type_are_refused_before_anything_is_copied(part, odd):
+    """Copying would broadcast and convert: a scalar fills every filter."""
+    trainer, _ = trainer_of()
+    state, before = trainer.state(), facts(trainer)
+    name = sorted(state[part])[-1]
+    state["weights"] = {other: tensor + 1 for other, tensor in state["weights"].items()}
+    state[part] = state[part] | {name: ODD[odd](state[part][name])}
+    with pytest.raises(CheckpointError, match=f"does not fit: {part} {name} is ") as refusal:
+        trainer.load_state(state)
+    assert "\n" not in str(refusal.value) and facts(trainer) == before
+
+
+@pytest.mark.parametrize("change", PLACES.values(), ids=PLACES)
+def test_a_state_that_contradicts_itself_is_refused(change):
+    trainer, loader = trainer_of()
+    go_on(trainer, loader, until=1)
+    state, before = trainer.state(), facts(trainer)
+    with pytest.raises(CheckpointError, match="does not fit"):
+        trainer.load_state(state | change)
+    for name in change:
+        with pytest.raises(CheckpointError, match="does not fit"):
+            trainer.load_state({key: value for key, value in state.items() if key != name})
+    assert facts(trainer) == before
+
+
 def test_wishes_by_time_and_by_signal():
     now = [0.0]
     stop_requests = StopRequests(10.0, clock=lambda: now[0])
