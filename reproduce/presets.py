@@ -26,6 +26,9 @@ PRESETS = {
     ("fast", "cuda"): PLAIN | {"lars": "compiled", "batch-norm": "vectorised", "cuda-graph": "on"},
 }
 NAMES = ("reference", "fast")
+PASS_IMAGES = 512  # at most, in one pass of the network
+# a pass of ResNet-50 at 224 x 224 keeps so many bytes per image, by tests/golden/gpu_updates.json
+BYTES_PER_IMAGE = {"fp32": 85e6, "fp16": 46e6, "bf16": 46e6}
 DEFAULT = {"cpu": "reference", "cuda": "fast"}  # what published quick runs were made with, and what tier paper needs
 
 

@@ -17,7 +17,6 @@ import torch
 from reproduce import environ, presets
 from reproduce.engine import warmup
 from reproduce.engine.checkpoint import Checkpoints, unpack
-from reproduce.engine.data.chunks import PASS_IMAGES
 from reproduce.engine.data.loader import AnyLoader, open_loader
 from reproduce.engine.device import pick_device
 from reproduce.engine.dist.binding import bind
@@ -176,7 +175,7 @@ def main(argv=None) -> None:
     parser.add_argument("--backend", choices=presets.CHOICES["data"], help="data back-end (default: the preset's)")
     parser.add_argument("--cuda-graph", action="store_true", help="replay a recorded update; needs --lars compiled")
     parser.add_argument("--pass-images", type=int, metavar="N", help=f"images in one pass of the network, at most "
-        f"(default: up to {PASS_IMAGES}, by the free memory of the GPU)")  # fmt: skip
+        f"(default: up to {presets.PASS_IMAGES}, by the free memory of the GPU)")  # fmt: skip
     parser.add_argument("--checkpoint-every", type=float, default=0.0, metavar="SECONDS", help="0 (default): only at "
         "the end, and when SIGTERM or SIGUSR1 asks to stop")  # fmt: skip
     parser.add_argument("--keep", type=int, default=2, metavar="K", help="checkpoints to keep (default: 2)")

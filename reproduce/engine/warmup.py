@@ -6,14 +6,13 @@ graph is recorded. That belongs to the initialisation; and nothing else uses the
 
 import torch
 
-from reproduce.engine.data.chunks import PASS_IMAGES, Chunk, blank, groups
+from reproduce.engine.data.chunks import Chunk, blank, groups
 from reproduce.engine.dist.comm import Comm
 from reproduce.engine.graph import WARM_UP
 from reproduce.engine.trainer import Trainer
+from reproduce.presets import BYTES_PER_IMAGE, PASS_IMAGES
 from reproduce.recipe.load import Config
 
-# a pass of ResNet-50 at 224 x 224 keeps so many bytes per image, by tests/golden/gpu_updates.json
-BYTES_PER_IMAGE = {"fp32": 85e6, "fp16": 46e6, "bf16": 46e6}
 SHARE = 0.8  # of the free memory that a pass may take; evaluation, decoding and fragments take some
 STEP = 32
 

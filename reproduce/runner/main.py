@@ -19,7 +19,7 @@ from reproduce.errors import EXIT_PREEMPTED, UserError, command
 from reproduce.launchers import SCHEDULERS, site
 from reproduce.launchers.ranks import Start, rank_map
 from reproduce.locks import Lock
-from reproduce.runner import jobs, launch, script, shape, submit
+from reproduce.runner import jobs, launch, needs, script, shape, submit
 from reproduce.runner.launch import ROOT, Foreground, Stopped
 from reproduce.runner.options import PROG, check_imagenet, check_output, engine_options, parse
 from reproduce.runner.plan import ASSUMED, DEVICES, Plan
@@ -45,6 +45,8 @@ def show(plans: list[Plan]) -> None:
     for plan in plans:
         minutes = sum(job.expected_seconds(plan.tier) for job in plan.jobs) / 60
         print(f"{plan.tier}: {len(plan.jobs)} runs in all, about {minutes:,.0f} minutes on {ASSUMED[plan.tier][0]}")
+        for line in needs.lines(plan.tier):
+            print(line)
     print(f"This machine has {launch.gpu_count()} GPUs. Minutes are expected, not measured here.")
 
 

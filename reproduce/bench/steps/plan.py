@@ -39,7 +39,7 @@ def command(name: str, what: str, words: tuple[str, ...], device: str, estimate:
 
 def on_gpu() -> list[Step]:
     node = resnet50(12, 40)["overrides"]
-    settings = tuple(word for one in node for word in ("--set", one))
+    settings = settings_of(node)
     return [
         *checks("cuda", 40),
         contest("step_1x40_bf16", "1x40", "bf16", "cuda", 300, "--rounds", "6"),
@@ -65,8 +65,7 @@ def on_cpu() -> list[Step]:
     """The same steps in small: they are to pass through the same code, and their numbers say little."""
     one = ("--rounds", "1", "--updates", "1", "--visits", "1")
     small = {"config": str(PAPER), "overrides": [*resnet50(2, 2)["overrides"], *SMALL_50]}
-    settings = tuple(word for text in ["batch.workers=2", "batch.local_batch=2", "data.train_images=64", *SMALL_50]
-                     for word in ("--set", text))  # fmt: skip
+    settings = settings_of(["batch.workers=2", "batch.local_batch=2", *SMALL_50])
     found = [
         *checks("cpu", 15),
         contest("step_1x40_bf16", "1x2", "bf16", "cpu", 30, *one),
@@ -75,7 +74,8 @@ def on_cpu() -> list[Step]:
         contest("step_12x40_bf16", "2x2", "bf16", "cpu", 30, *one),
         command("lars", "LARS's step against timm's loop and foreach",
                 ("lars", "--no-peers", "--rounds", "2", "--threads", "1"), "cpu", 20),
-        command("profile", "where the time of an update goes", ("profile", "--updates", "2"), "cpu", 15),
+        command("profile", "where the time of an update goes",
+                ("profile", "--updates", "2", *settings_of(TINY)), "cpu", 15),
         headline("cpu", CUT, 30),
         bubble("cpu", TINY, 2, 10),
         command("loader", "the same with JPEGs that the loader reads meanwhile",
@@ -85,7 +85,11 @@ def on_cpu() -> list[Step]:
         contest("step_1x40_fp16", "1x2", "fp32", "cpu", 30, *one),
         contest("step_12x40_fp16", "2x2", "fp32", "cpu", 30, *one),
     ]  # fmt: skip
-    return [replace(step, deadline=max(120, step.deadline)) for step in found]
+    return [replace(step, deadline=max(300, step.deadline)) for step in found]
+
+
+def settings_of(overrides: list[str]) -> tuple[str, ...]:
+    return tuple(word for one in overrides for word in ("--set", one))
 
 
 # ---- single steps ---------------------------------------------------------------------------------------------------

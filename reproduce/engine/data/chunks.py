@@ -7,8 +7,6 @@ from torch import Tensor
 
 from reproduce.engine.data.plan import share
 
-PASS_IMAGES = 512  # at most, in one pass of the network
-
 
 class Chunk(NamedTuple):
     """One piece of one update of this process."""

@@ -20,13 +20,14 @@ from torch import Tensor
 
 from reproduce.engine.data import folders, windows
 from reproduce.engine.data.ahead import VALIDATION, Pass, Passes, Place
-from reproduce.engine.data.chunks import PASS_IMAGES, Chunk, groups
+from reproduce.engine.data.chunks import Chunk, groups
 from reproduce.engine.data.images import ImageFiles, substituted
 from reproduce.engine.data.pixels import KEEP_BYTES, Pixels
 from reproduce.engine.data.plan import Plan, share
 from reproduce.engine.data.synthetic import SyntheticLoader
 from reproduce.engine.data.transfer import Transfer
 from reproduce.errors import DataError
+from reproduce.presets import PASS_IMAGES
 
 THREADS = {"cpu": 1, "cuda": 4}  # decoding threads: on a CPU the cores belong to training; the team used 3 per GPU
 READY = 2  # finished chunks kept ready
