@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-SLOW = {"words": 6, "results": 4, "data": 3}  # weight of a surface among the others, which have 2
+WEIGHTS = {"words": 8, "recipes": 4, "results": 3, "data": 3, "claims": 1}  # of a surface among others, which have 2
 FOLDER = Path(__file__).resolve().parents[2] / "results" / "fuzz"
 
 
@@ -42,7 +42,7 @@ def main(argv=None) -> int:
         print(f"error: no surface {', '.join(sorted(unknown))}: known are {', '.join(known)}", file=sys.stderr)
         return 2
     names = given.surface or list(known)
-    weights = {name: SLOW.get(name, 2) for name in names}
+    weights = {name: WEIGHTS.get(name, 2) for name in names}
     tasks = [(name, -(-given.inputs * weights[name] // sum(weights.values())), given.seed) for name in names]
     with multiprocessing.get_context("fork").Pool(given.jobs) as pool:
         found = [told(counted) for counted in pool.imap_unordered(explored, tasks)]

@@ -43,7 +43,7 @@ def asked(command: str, fault: str, *entries: Entry) -> Scene:
     return Scene("results", f"{fault}: {command}", module, given, entries, writes=writes, codes=(1, 2, 3), chatty=True)
 
 
-commands = sampled([*list(QUICK) * 4, *SLOW])
+commands = sampled([*list(QUICK) * 8, *SLOW])
 
 
 @st.composite
