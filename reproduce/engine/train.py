@@ -7,6 +7,7 @@ order of floating-point sums.
 """
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -160,6 +161,13 @@ def check_data(identity: str, resume: dict | None, comm: Comm, data: Path) -> No
         raise DataError(f"{data}: rank {rank} finds other files or labels than rank 0: give every node the same data")
 
 
+def check_apart(out: Path, data: Path) -> None:
+    """Raise `ConfigError` for results that would lie among the images."""
+    inside, around = Path(os.path.realpath(out)), Path(os.path.realpath(data))
+    if around in (inside, *inside.parents):
+        raise ConfigError(f"--out {out}: lies in --data {data}: name a folder outside of the data")
+
+
 @command
 def main(argv=None) -> None:
     parser = Parser(prog="python -m reproduce.engine.train", description=__doc__.splitlines()[0])
@@ -204,6 +212,8 @@ def run(args: argparse.Namespace, place: Place) -> None:
     if args.pass_images is not None and args.pass_images < 1:
         raise ConfigError(f"--pass-images {args.pass_images}: must be at least 1")
     config = configs.load(args.config, args.set, args.variant)
+    if config.data.dataset != "synthetic":
+        check_apart(args.out, args.data)
     if config.communication.allreduce == "two_stage":
         check_consecutive(place)
     started = {"launcher": place.launcher, "binding": bind(place.local_rank)}  # rank 0's: its log is the run's

@@ -8,7 +8,6 @@ Imports neither torch nor NumPy.
 
 import dataclasses
 import difflib
-import math
 import sys
 import types
 import typing
@@ -16,11 +15,14 @@ from pathlib import Path
 
 from reproduce import environ, files
 from reproduce.errors import ConfigError, command
+from reproduce.logged import is_number
 from reproduce.paths import CONFIGS
 from reproduce.recipe.rules import check
 from reproduce.recipe.runs import VARIANT, name_of, parts
 from reproduce.recipe.schema import RECIPE, SECTIONS, SOURCES, Config, Source
 from reproduce.words import Parser
+
+LARGEST = 10**12  # of a whole number
 
 
 def load(path: str | Path, overrides: typing.Sequence[str] = (), variant: typing.Sequence[str] = ()) -> Config:
@@ -179,6 +181,8 @@ def _convert(where: str, value, hint):
         return value
     if type(None) in options and value == "none":  # TOML has no null; lets a file unset what it inherits
         return None
+    if isinstance(value, int) and abs(value) > LARGEST:
+        raise ConfigError(f"{where}: is a whole number beyond {LARGEST:,}")
     for option in options:
         if option is type(None):
             continue
@@ -189,8 +193,8 @@ def _convert(where: str, value, hint):
             if isinstance(value, list) and (inner[-1] is Ellipsis or len(value) == len(inner)):
                 inner = (inner[0],) * len(value) if inner[-1] is Ellipsis else inner
                 return tuple(_convert(f"{where}[{i}]", v, t) for i, (v, t) in enumerate(zip(value, inner)))
-        elif option is float and isinstance(value, int | float) and not isinstance(value, bool):
-            if math.isfinite(value):
+        elif option is float:
+            if is_number(value):
                 return float(value)
         elif isinstance(value, option) and (option is bool or not isinstance(value, bool)):
             return value

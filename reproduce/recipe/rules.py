@@ -9,6 +9,7 @@ from reproduce.recipe.grouping import RULES, is_rule
 from reproduce.recipe.schema import LARS_PRESETS, Config
 
 Rule = Callable[[bool, str, str], None]
+MOST_EPOCHS = 10_000  # there are lists of that length
 NEEDED = {
     "polynomial": ("decay_epochs", "decay_power", "end_lr_ratio"),
     "linear": ("decay_epochs", "end_lr_ratio"),
@@ -65,7 +66,7 @@ def check(c: Config) -> None:
     else:
         rule(c.optimizer.trust_coefficient is None, "optimizer.trust_coefficient", "absent: momentum SGD has none")
     _check_rmsprop(c, rule)
-    rule(c.schedule.epochs >= 1, "schedule.epochs", "at least 1")
+    rule(1 <= c.schedule.epochs <= MOST_EPOCHS, "schedule.epochs", f"from 1 to {MOST_EPOCHS:,}")
     rule(firsts[-1] < c.schedule.epochs, "batch.local_batch", f"phases that begin before epoch {c.schedule.epochs}")
     rule(c.schedule.peak_lr > 0, "schedule.peak_lr", "positive")
     rule(0 <= c.schedule.warmup_epochs < c.schedule.epochs, "schedule.warmup_epochs",

@@ -7,6 +7,8 @@ import sys
 import pytest
 
 from reproduce.engine.progress import Progress, Tick
+from reproduce.engine.train import check_apart
+from reproduce.errors import ConfigError
 from reproduce.events import log_path, point, read_events, read_log
 from tests.helpers.runs import train
 
@@ -68,6 +70,14 @@ def test_workers_that_do_not_divide_over_the_processes_are_refused(tmp_path):
     done = train(tmp_path, processes=2, batch__workers=3)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "batch.workers = 3 is not divisible by 2 processes" in done.stderr
+
+
+@pytest.mark.parametrize("out", ["", "train/new"])
+def test_results_do_not_go_among_the_images(tmp_path, out):
+    (tmp_path / "train").mkdir()
+    with pytest.raises(ConfigError, match="lies in --data"):
+        check_apart(tmp_path / out, tmp_path)
+    check_apart(tmp_path.parent / f"{tmp_path.name}-results", tmp_path)
 
 
 def test_missing_data_is_one_line(tmp_path):

@@ -111,7 +111,7 @@ def targets(draw) -> Scene:
                           Entry(path, "folder"), Entry(path, content=b"null")]))  # fmt: skip
     limit = draw(sampled([0, 0, 0, 600]))
     foreign = entry.path == "to/holiday.txt" or (entry.path.startswith("to/train/") and entry.kind != "folder")
-    writes = () if foreign else ("to",)
+    writes = ("to/.staging.lock",) if foreign else ("to",)
     return staged("full disk" if limit else "target", good("train") + END, entry, file_limit=limit, writes=writes)
 
 
