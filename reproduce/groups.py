@@ -38,14 +38,20 @@ def render(cells, result, given):
 
     title = f"{ARTEFACT.title}\n{exchange.about(result, given.tier)}"
     networks, cluster = result.networks if result else (), files.load(CLUSTER)
-    modelled, columns = exchange.modelled(cluster, GPUS, LOCAL_BATCH), max(1, len(networks)) + 1
-    figure, axes = plot.plt.subplots(1, columns, figsize=(5.2 * columns, 5.5), squeeze=False)
-    figure.suptitle(title, fontsize=10.5)
+    modelled, rows = exchange.modelled(cluster, GPUS, LOCAL_BATCH), exchange.rows_of(networks)
+    count = len(networks) or 1
+    height = (count + 2) // 2  # two panels in a row, the modelled one last
+    figure, axes = plot.plt.subplots(height, 2, figsize=(exchange.WIDTH, 1.0 + 2.3 * height), squeeze=False)
+    figure.suptitle(title, fontsize=8.5)
+    panels = list(axes.flat)
+    exchange.modelled_panel(panels[count], cluster, modelled, rows)
     if not networks:
-        exchange.hole(axes[0][0])
-    for ax, network in zip(axes[0], networks):
-        exchange.panel(ax, network)
-    exchange.modelled_panel(axes[0][-1], cluster, modelled)
+        exchange.hole(panels[0])
+    for ax, network in zip(panels, networks):
+        exchange.panel(ax, network, rows)
+    for ax in panels[count + 1 :]:
+        ax.set_visible(False)
+    exchange.legend(figure)
     facts = exchange.side_car(title, given.tier, result)
     facts["modelled"] = {"kind": "modelled", "rules": [one.facts() for one in modelled], **cluster.facts()}
     paths = plot.save(figure, given.out, "groups", facts)

@@ -1,9 +1,12 @@
 """The figure of step time against group rule: its panels, and what stands around them."""
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from reproduce.cluster.answer import RULES
 from reproduce.cluster.machine import Cluster
@@ -11,10 +14,15 @@ from reproduce.cluster.step import Step, Work
 from reproduce.cluster.uncertainty import DRAWS, drawn, draws
 from reproduce.figures import plot
 from reproduce.results import steptimes
-from reproduce.results.steptimes import COMMAND, COMPUTE, DDP, FILE, HALF, Network, Result, Timing, Variant, rules_of
+from reproduce.results.steptimes import COMMAND, COMPUTE, DDP, FILE, HALF, Network, Result, Variant, rules_of
 
 MISSING = f"missing: nothing measured; to measure: {COMMAND}"
-OFFSET = 0.13  # of the overlapped point to the left of its rule, and of the other to the right
+OFFSET = 0.17  # of the overlapped point above its rule, and of the other below it
+WIDTH = 6.9  # in: the text width of a page of two columns; all text is then printed at 7 pt or more
+LABEL = "time of a step / compute only"
+WAYS = (
+    ("overlapped with backward", plot.BLUE, "o"), ("after backward", plot.RED, "s"), ("PyTorch DDP", plot.BLACK, "D"),
+)  # fmt: skip
 
 
 def about(result: Result | None, tier: str) -> str:
@@ -26,47 +34,78 @@ def about(result: Result | None, tier: str) -> str:
     return f"measured: {work}; {known['hardware']}\nscaled down: {known['place']}, NOT the paper's cluster"
 
 
-def panel(ax: Axes, network: Network) -> None:
-    """One network: a point per rule and way, its bar from the quickest to the slowest step; a cross where none is."""
-    rules = [*map(Variant, rules_of(network)), HALF, DDP]
-    overlapped = [(x - OFFSET, variant) for x, variant in enumerate(rules) if variant not in (HALF, DDP)]
-    after = [(x + 2 * OFFSET, Variant(v.rule, False, v.wire)) for x, v in overlapped]
-    _points(ax, network, [*overlapped, (rules.index(HALF), HALF)], plot.BLUE, "o", "overlapped with backward", 0)
-    _points(ax, network, after, plot.RED, "s", "after backward", 1)
-    _points(ax, network, [(rules.index(DDP), DDP)], plot.BLACK, "D", "PyTorch DDP", 0)
-    _floor(ax, network.timing(COMPUTE))
-    highest = max((max(timing.seconds) for timing in network.timings), default=1.0)
-    ax.set(xlim=(-0.5, len(rules) - 0.5), ylim=(0, 1.3e3 * highest), ylabel="time of a training step, ms")
-    ax.set_title(f"{network.rate}\n{network.description}", fontsize=9)
-    ax.set_xticks(range(len(rules)), [_tick(network, variant) for variant in rules], fontsize=8)
-    ax.grid(axis="x", visible=False)
-    ax.legend(loc="upper left", ncols=2, fontsize=7.5)
+def rows_of(networks: Sequence[Network]) -> list[Variant]:
+    """The rows of every panel, from the top: the rules in the model's order, others, and what is measured one way."""
+    measured = {rule for network in networks for rule in rules_of(network)}
+    return [*map(Variant, (*RULES, *sorted(measured - set(RULES)))), *((HALF, DDP) if networks else ())]
 
 
-def _points(ax: Axes, network: Network, places, colour: str, marker: str, label: str, row: int) -> None:
-    style = plot.look("measured", colour, marker) | {"linestyle": "none"}
-    for x, variant in places:
-        timing = network.timing(variant)
-        if timing is None:
-            plot.draw_hole(ax, x, colour, row)
-            continue
-        middle, low, high = (1e3 * s for s in (timing.median, min(timing.seconds), max(timing.seconds)))
-        ax.errorbar([x], [middle], yerr=[[middle - low], [high - middle]], capsize=4, label=label, **style)
-        label = f"_{label.removeprefix('_')}"  # once in the legend
+def panel(ax: Axes, network: Network, rows: list[Variant]) -> None:
+    """One network: a point per rule and way, its bar from the quickest to the slowest step; a cross where none is.
 
-
-def _floor(ax: Axes, timing: Timing | None) -> None:
-    if timing is None:
+    Times are divided by the median step without exchange; where that is missing there are none.
+    """
+    floor = network.timing(COMPUTE)
+    if floor is None:
         ax.text(0.98, 0.02, "step without exchange: missing", transform=ax.transAxes, ha="right", color=plot.GREEN)
-        return
-    ax.axhline(1e3 * timing.median, color=plot.GREEN, linewidth=1.5, label="no exchange: compute only")
-    ax.axhspan(1e3 * min(timing.seconds), 1e3 * max(timing.seconds), color=plot.GREEN, alpha=0.12, linewidth=0)
+    else:
+        overlapped = [v for v in rows if v.rule in rules_of(network) and v != HALF]
+        after = [Variant(v.rule, False, v.wire) for v in overlapped]
+        _points(ax, network, rows, [*overlapped, HALF], WAYS[0])
+        _points(ax, network, rows, after, WAYS[1])
+        _points(ax, network, rows, [DDP], WAYS[2])
+        low, high = (least(floor.seconds) / floor.median for least in (min, max))
+        ax.axvspan(low, high, color=plot.GREEN, alpha=0.12, linewidth=0)
+    highest = max((max(timing.seconds) for timing in network.timings), default=1.0)
+    _frame(ax, f"measured: {network.rate}", rows, highest / (floor.median if floor else highest))
 
 
-def _tick(network: Network, variant: Variant) -> str:
-    name = "DDP" if variant == DDP else variant.rule
-    timing = network.timing(variant) or network.timing(Variant(variant.rule, False, variant.wire))
-    return f"{name}\n{variant.wire}\n" + (f"{timing.groups} sums" if timing else "")
+def _frame(ax: Axes, title: str, rows: list[Variant], highest: float) -> None:
+    ax.axvline(1, color=plot.GREEN, linewidth=1.2)
+    ax.set(ylim=(len(rows) - 0.5, -0.5), xlim=(0, 1.05 * highest))
+    ax.set_title(title, fontsize=8)
+    ax.set_yticks(range(len(rows)), [_tick(variant) for variant in rows])
+    ax.set_xlabel(LABEL, fontsize=8)
+    ax.tick_params(labelsize=7.5)
+    ax.grid(axis="y", visible=False)
+
+
+def _points(ax: Axes, network: Network, rows: list[Variant], shown: list[Variant], way: tuple[str, str, str]) -> None:
+    label, colour, marker = way
+    style = plot.look("measured", colour, marker) | {"linestyle": "none", "markersize": 4}
+    unit = network.timings and network.timing(COMPUTE)
+    assert unit, "asked for by `panel`"
+    for variant in shown:
+        timing, y = network.timing(variant), _place(rows, variant)
+        if timing is None:
+            ax.plot([0.02], [y], "x", color=colour, alpha=0.6, markersize=4, transform=ax.get_yaxis_transform())
+            ax.text(0.05, y, "missing", transform=ax.get_yaxis_transform(), va="center", fontsize=7, color=colour)
+            continue
+        middle, low, high = (s / unit.median for s in (timing.median, min(timing.seconds), max(timing.seconds)))
+        drawn = ax.errorbar([middle], [y], xerr=[[middle - low], [high - middle]], capsize=2, **style)
+        point, caps, _ = drawn.lines
+        for line, words in ((point, label), *((cap, f"{label}, quickest or slowest") for cap in caps)):
+            line.set_label(f"_{words}")  # said on hover, and not in a legend
+
+
+def _place(rows: list[Variant], variant: Variant) -> float:
+    if variant in (HALF, DDP):
+        return rows.index(variant)
+    return rows.index(Variant(variant.rule)) + (-OFFSET if variant.overlap else OFFSET)
+
+
+def _tick(variant: Variant) -> str:
+    return "DDP" if variant == DDP else f"{variant.rule}, fp16" if variant == HALF else variant.rule
+
+
+def legend(figure: Figure) -> None:
+    """The one legend of all panels."""
+    handles = [Line2D([], [], marker=m, linestyle="-", color=c, markersize=4, label=label) for label, c, m in WAYS]
+    handles += [
+        Line2D([], [], color=plot.GREEN, label="no exchange: compute only"),
+        Line2D([], [], color=plot.GREY, linestyle="--", marker="|", markersize=9, label="modelled, 5 to 95 %"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=7.5)
 
 
 @dataclass(frozen=True)
@@ -99,28 +138,18 @@ def modelled(cluster: Cluster, gpus: int, local_batch: int) -> list[Modelled]:
     return [one(rule, overlap) for rule in RULES for overlap in (True, False)]
 
 
-def modelled_panel(ax: Axes, cluster: Cluster, found: list[Modelled]) -> None:
-    """The model's step time by rule: a dash with the band of its assumed constants."""
-    for one in found:
-        x = RULES.index(one.rule) + (-OFFSET if one.overlap else OFFSET)
-        label = "overlapped with backward" if one.overlap else "after backward"
-        label = label if one.rule == RULES[0] else f"_{label}"  # once in the legend
-        colour = plot.BLUE if one.overlap else plot.RED
-        ax.plot([x], [1e3 * one.step.total], "_", markersize=16, markeredgewidth=2, color=colour, label=label,
-                gid="modelled")
-        low, high = (1e3 * seconds for seconds in one.band)
-        ax.vlines(x, low, high, color=colour, linestyle="--", linewidth=1.5)
+def modelled_panel(ax: Axes, cluster: Cluster, found: list[Modelled], rows: list[Variant]) -> None:
+    """The model's step time by rule, over its step without exchange: a dash with the band of its assumed constants."""
     first = found[0].step
-    alone = 1e3 * (first.forward + first.backward + first.jitter + first.update + first.host)
-    ax.axhline(alone, color=plot.GREEN, linewidth=1.5, linestyle="--", label="no exchange: compute only")
-    ax.set(xlim=(-0.5, len(RULES) - 0.5), ylim=(0, 1.35e3 * max(one.band[1] for one in found)),
-           ylabel="time of a training step, ms")  # fmt: skip
-    ax.set_title(f"modelled, not measured: {first.gpus:,} GPUs of {cluster.about.name}\n{first.local_batch} images per "
-                 f"GPU; bars: 5 to 95 % of {DRAWS} draws", fontsize=9)  # fmt: skip
-    sums = {one.rule: len(one.step.sums) for one in found}
-    ax.set_xticks(range(len(RULES)), [f"{rule}\nfp16\n{sums[rule]} sums" for rule in RULES], fontsize=8)
-    ax.grid(axis="x", visible=False)
-    ax.legend(loc="upper left", ncols=2, fontsize=7.5)
+    alone = first.forward + first.backward + first.jitter + first.update + first.host
+    for one in found:
+        y, (label, colour, _) = _place(rows, Variant(one.rule, one.overlap)), WAYS[0 if one.overlap else 1]
+        ax.plot([one.step.total / alone], [y], "|", markersize=9, markeredgewidth=2, color=colour, gid="modelled",
+                label=f"_{label}")  # fmt: skip
+        low, high = (seconds / alone for seconds in one.band)
+        ax.hlines(y, low, high, color=colour, linestyle="--", linewidth=1.2)
+    _frame(ax, f"modelled, not measured: {first.gpus:,} GPUs of {cluster.about.name}", rows,
+           max(one.band[1] for one in found) / alone)  # fmt: skip
 
 
 def modelled_rows(found: list[Modelled]) -> tuple[list[str], list[list[str]]]:
@@ -147,9 +176,10 @@ def modelled_notes(cluster: Cluster, found: list[Modelled]) -> str:
 
 def hole(ax: Axes) -> None:
     """The whole measurement is missing: an empty panel that says so, and how to fill it."""
-    ax.set(xlim=(0, 1), ylim=(0, 1), xticks=[], yticks=[], ylabel="time of a training step, ms")
-    ax.text(0.5, 0.55, "missing: nothing measured", ha="center", color=plot.GREY)
-    ax.text(0.5, 0.45, f"to measure: {COMMAND}", ha="center", color=plot.GREY, family="monospace", fontsize=9)
+    ax.set(xlim=(0, 1), xticks=[])
+    ax.text(0.5, 0.55, "missing: nothing measured", transform=ax.transAxes, ha="center", color=plot.GREY, fontsize=8)
+    ax.text(0.5, 0.42, f"to measure:\n{COMMAND}", transform=ax.transAxes, ha="center", color=plot.GREY,
+            family="monospace", fontsize=7)  # fmt: skip
 
 
 def notes(result: Result) -> str:
@@ -160,7 +190,8 @@ def notes(result: Result) -> str:
         f"\nMilliseconds of a training step: median (lowest to highest) of n = {n}, all variants taking turns in the "
         "same processes. A gain above 1 means that the overlapped step is the quicker one; `against DDP` above 1 that "
         "it is quicker than PyTorch's DistributedDataParallel (its default buckets, which gradients are views of; its "
-        "buffers not broadcast). MB is what each process puts into the sums of a step.\n"
+        "buffers not broadcast). MB is what each process puts into the sums of a step. The figure shows every time "
+        "over the median step without exchange.\n"
     ]
     for network in result.networks:
         if network.lead_ms is not None:

@@ -84,6 +84,7 @@ def logs_of(found: Iterable[Measurement]) -> str:
 # ---- claims ---------------------------------------------------------------------------------------------------------
 
 CLAIM_COLUMNS: dict[str, Callable[[Judged], Cell]] = {
+    "ID": lambda one: one.claim.id,
     "claim": lambda one: numbered(one.claim.text, "paper", _place(one)),
     "paper (status)": lambda one: numbered(one.paper, "paper", _place(one)),
     "measured here (tier, n)": lambda one: numbered(one.evidence, "measured", logs_of(one.shown) or "no log"),

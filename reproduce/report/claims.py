@@ -30,10 +30,10 @@ from reproduce.words import Parser
 def claims_block(folder: Path = PUBLISHED) -> str:
     """The claims table as Markdown, from the published logs under `folder`/TIER."""
     rows = [
-        [one.claim.text, one.paper, one.evidence, str(one.verdict), "; ".join(map(str, one.public))]
+        [one.claim.id, one.claim.text, one.paper, one.evidence, str(one.verdict), "; ".join(map(str, one.public))]
         for one in judged(by_tier(folder))
     ]
-    header = ["claim", "paper (status)", "measured here (tier, n)", "verdict", "public evidence (not ours)"]
+    header = ["ID", "claim", "paper (status)", "measured here (tier, n)", "verdict", "public evidence (not ours)"]
     return table.markdown(header, rows)
 
 

@@ -118,8 +118,12 @@ class Figure3Point:
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence of the paper and which measurement speaks to it; either `value` or `status` is given."""
+    """A sentence of the paper and which measurement speaks to it; either `value` or `status` is given.
 
+    `id`: C1, C2, ..., what documents and the page call it by.
+    """
+
+    id: str
     name: str
     text: str
     evidence: str
@@ -250,7 +254,10 @@ def _check(paper: Paper, path: str) -> None:
         rule(set(row.cell_status) <= cells, f"table1[{index}].cell_status", f"name cells: {', '.join(sorted(cells))}")
     for top1 in [row.top1 for row in paper.table1] + [point.top1 for point in paper.figure3]:
         rule(top1 <= 100, f"top1 = {top1:g}", "be at most 100 %")
+    ids = [claim.id for claim in paper.claims]
     for index, claim in enumerate(paper.claims):
+        rule(re.fullmatch("C[1-9][0-9]?", claim.id) is not None, f"claims[{index}].id", "be C1 to C99")
+        rule(ids.count(claim.id) == 1, f"claims[{index}].id", "be of this claim alone")
         rule(claim.evidence in EVIDENCE, f"claims[{index}].evidence", f"be one of {', '.join(EVIDENCE)}")
         rule(bool(claim.value) or claim.evidence in ("sweep", "panel", "none"), f"claims[{index}].value",
              f"be given for evidence {claim.evidence!r}")  # fmt: skip

@@ -162,10 +162,11 @@ def test_the_panel_draws_dashes_not_measured_points(few_draws):
     figure, ax = plot.plt.subplots()
     cluster = files.load("abci")
     found = exchange.modelled(cluster, 2048, 40)
-    exchange.modelled_panel(ax, cluster, found)
-    dashes = [one for one in ax.lines if one.get_marker() == "_"]
-    assert [one.get_ydata()[0] for one in dashes] == pytest.approx([1e3 * one.step.total for one in found])
-    assert [round(one.get_xdata()[0]) for one in dashes] == [x for x in range(len(RULES)) for _ in (True, False)]
+    exchange.modelled_panel(ax, cluster, found, exchange.rows_of(()))
+    dashes, first = [one for one in ax.lines if one.get_marker() == "|"], found[0].step
+    alone = first.forward + first.backward + first.jitter + first.update + first.host
+    assert [one.get_xdata()[0] for one in dashes] == pytest.approx([one.step.total / alone for one in found])
+    assert [round(one.get_ydata()[0]) for one in dashes] == [y for y in range(len(RULES)) for _ in (True, False)]
     assert "modelled, not measured: 2,048 GPUs of abci" in ax.get_title()
     assert not [one for one in ax.lines if one.get_marker() in "osD"]
     plot.plt.close(figure)

@@ -3,12 +3,15 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from matplotlib.text import Text
 
 from reproduce import groups, run_all
 from reproduce.artefacts import ARTEFACTS, artefact
+from reproduce.cluster.answer import RULES
 from reproduce.errors import LogError
 from reproduce.figures import exchange, plot
 from reproduce.report import claims
@@ -102,10 +105,10 @@ def test_a_missing_file_is_a_hole_with_the_command_that_fills_it(tmp_path, capsy
 def test_a_missing_variant_is_a_cross_and_never_a_number(tmp_path, gone):
     network = steptimes.read(write(tmp_path, without=[gone])).networks[0]
     figure, ax = plot.plt.subplots()
-    exchange.panel(ax, network)
+    exchange.panel(ax, network, exchange.rows_of([network]))
     assert [text.get_text() for text in ax.texts] == ["missing"]
     drawn = [line for line in ax.lines if line.get_marker() in "osD" and len(line.get_xdata()) == 1]
-    assert len(drawn) == len(MEDIANS) - 2  # the floor is a line
+    assert len(drawn) == len(MEDIANS) - 2  # the compute-only step is a line
     plot.plt.close(figure)
     facts, table = draw(tmp_path)
     assert "missing" in table
@@ -118,23 +121,39 @@ def test_a_missing_variant_is_a_cross_and_never_a_number(tmp_path, gone):
 def test_a_missing_floor_is_said(tmp_path):
     network = steptimes.read(write(tmp_path, without=[COMPUTE])).networks[0]
     figure, ax = plot.plt.subplots()
-    exchange.panel(ax, network)
+    exchange.panel(ax, network, exchange.rows_of([network]))
     assert [text.get_text() for text in ax.texts] == ["step without exchange: missing"]
     plot.plt.close(figure)
     assert "beyond the compute-only step" not in draw(tmp_path)[1]
 
 
-def test_points_and_bars_stand_where_the_medians_are(tmp_path):
+def test_points_are_medians_over_the_compute_only_step_in_the_same_rows_of_all_panels(tmp_path):
     network = steptimes.read(write(tmp_path)).networks[0]
-    figure, ax = plot.plt.subplots()
-    exchange.panel(ax, network)
-    points = [line for line in ax.lines if line.get_marker() in "osD" and len(line.get_xdata()) == 1]
-    heights = sorted(float(line.get_ydata()[0]) for line in points)
-    assert heights == pytest.approx(sorted(1e3 * m for v, m in MEDIANS.items() if v != COMPUTE))
-    assert [float(line.get_ydata()[0]) for line in ax.lines if "compute only" in str(line.get_label())] == [1000.0]
-    assert [tick.get_text().split("\n")[0] for tick in ax.get_xticklabels()] == [
-        *steptimes.RULES, "cubic:3", "DDP"
-    ]  # fmt: skip
+    twice = replace(network, timings=tuple(replace(t, seconds=tuple(2 * s for s in t.seconds))
+                                           for t in network.timings))  # fmt: skip
+    rows = exchange.rows_of([network])
+    assert [row.rule for row in rows] == [*RULES, "cubic:3", "ddp"]
+    for one in (network, twice):
+        figure, ax = plot.plt.subplots()
+        exchange.panel(ax, one, rows)
+        points = [line for line in ax.lines if line.get_marker() in "osD" and len(line.get_xdata()) == 1]
+        where = {(line.get_label(), round(line.get_ydata()[0])): line.get_xdata()[0] for line in points}
+        assert sorted(where.values()) == pytest.approx(sorted(m for v, m in MEDIANS.items() if v != COMPUTE))
+        assert where["_overlapped with backward", rows.index(Variant("layer"))] == pytest.approx(4.0)
+        assert where["_after backward", rows.index(Variant("layer"))] == pytest.approx(5.0)
+        assert [tick.get_text() for tick in ax.get_yticklabels()] == [*RULES, "cubic:3, fp16", "DDP"]
+        plot.plt.close(figure)
+
+
+def test_printed_at_the_width_of_a_page_no_text_is_smaller_than_7_points(tmp_path, monkeypatch):
+    kept = []
+    monkeypatch.setattr(plot, "save", lambda figure, out, name, facts: kept.append(figure) or [])
+    groups.main(["--results", str(write(tmp_path, without=[DDP])), "--out", str(tmp_path)])
+    figure, = kept
+    assert figure.get_figwidth() <= 7.0
+    shown = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+    assert len(shown) > 30 and min(text.get_fontsize() for text in shown) >= 7
+    assert len(figure.legends) == 1 and not any(ax.get_legend() for ax in figure.axes)
     plot.plt.close(figure)
 
 

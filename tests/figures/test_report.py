@@ -272,6 +272,14 @@ def claim_lines(folder):
     return {claim.name: line for claim, line in zip(paper.load().claims, claims.claims_block(folder).splitlines()[2:])}
 
 
+def test_claims_have_ids_that_never_change(tmp_path):
+    ids = [claim.id for claim in paper.load().claims]
+    assert ids[:6] == ["C1", "C2", "C3", "C4", "C5", "C6"] and len(set(ids)) == len(ids)
+    assert [line.split(" | ")[0] for line in claim_lines(tmp_path).values()] == [f"| {one}" for one in ids]
+    names = dict(zip(ids, (claim.name for claim in paper.load().claims)))
+    assert (names["C1"], names["C5"], names["C6"]) == ("training time", "mini-batch limit", "few updates")
+
+
 def test_claims_without_logs_are_missing(tmp_path):
     for line in claim_lines(tmp_path).values():
         assert "| missing | missing: needs " in line  # public evidence never fills the hole

@@ -141,6 +141,7 @@ def test_the_numbers_are_those_of_the_logs(root):
 def test_claims_show_paper_and_measured_apart_with_verdicts_and_links_to_runs(root):
     claims = root.named("claims")
     assert kinds(claims) == {"paper", "measured", "public", "setting"}
+    assert [f"C{i}" in claims.text for i in range(1, 7)] == [True] * 6
     words = [one.attributes["data-verdict"] for one in claims.all("strong")]
     assert words.count("missing") == 4 and words.count("not comparable") == 2
     assert "#run-headline_b800_w20" in [one.attributes["href"] for one in claims.all("a")]
