@@ -4,8 +4,8 @@ import subprocess
 from pathlib import Path
 
 from reproduce import environ
+from reproduce.paths import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 SECONDS = 10
 
 

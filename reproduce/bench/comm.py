@@ -22,11 +22,12 @@ from reproduce import table
 from reproduce.bench.process import write
 from reproduce.engine.spawn import launch
 from reproduce.errors import UserError, command
+from reproduce.paths import ROOT
 from reproduce.recipe import load as configs
 from reproduce.recipe.grouping import RULES, divide
 from reproduce.results import steptimes, trace
-from reproduce.runner.launch import ROOT, Stopped
 from reproduce.runner.options import check_output
+from reproduce.supervise import Stopped
 from reproduce.trials import netns
 from reproduce.trials.hosts import Hosts, failure
 from reproduce.words import Parser

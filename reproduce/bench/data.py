@@ -15,10 +15,9 @@ from reproduce.bench import process
 from reproduce.bench.jpegs import Pictures, lay_out
 from reproduce.engine.data import folders
 from reproduce.errors import UserError, command
-from reproduce.runner.launch import ROOT
+from reproduce.paths import CONFIGS, ROOT
 from reproduce.words import Parser
 
-CONFIGS = ROOT / "paper_configs"
 LARGE, QUICK = CONFIGS / "headline_b81920_g2048.toml", CONFIGS / "quick" / "headline_b800_w20.toml"
 LOCAL_BATCH = 40
 STAND_IN = Pictures(train=1600, val=400, height=28, width=28, channels=1, kind="PNG")

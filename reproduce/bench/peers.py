@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from reproduce.runner.launch import ROOT
+from reproduce.paths import ROOT
 
 FOLDER = ROOT / ".peers"
 PINS = Path(__file__).with_name("peers.txt")

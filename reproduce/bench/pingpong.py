@@ -18,9 +18,10 @@ from pathlib import Path
 from reproduce.bench.comm import QUIET, rate_of
 from reproduce.bench.process import write
 from reproduce.errors import UserError, command
+from reproduce.paths import ROOT
 from reproduce.results.pingpong import FILE, SMALL, as_link
-from reproduce.runner.launch import ROOT, Stopped
 from reproduce.runner.options import check_output
+from reproduce.supervise import Stopped
 from reproduce.trials.hosts import Hosts, failure
 from reproduce.words import Parser
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from reproduce import files
 from reproduce.bench import contest, peers
 from reproduce.errors import UserError
-from reproduce.runner.launch import ROOT, Foreground, Stopped
+from reproduce.paths import ROOT
 from reproduce.runner.options import check_output
+from reproduce.supervise import Foreground, Stopped
 
 FOLDER = ROOT / "results" / "bench"
 

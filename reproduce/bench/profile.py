@@ -17,8 +17,9 @@ from reproduce.bench.data import LOCAL_BATCH, counts
 from reproduce.bench.jpegs import Pictures, lay_out
 from reproduce.engine.spawn import launch
 from reproduce.errors import UserError, command
+from reproduce.paths import ROOT
 from reproduce.recipe import load as configs
-from reproduce.runner.launch import ROOT, Stopped
+from reproduce.supervise import Stopped
 from reproduce.words import Parser
 
 CONFIG = ROOT / "paper_configs" / "quick" / "headline_b800_w20.toml"

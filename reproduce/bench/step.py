@@ -14,7 +14,8 @@ from pathlib import Path
 
 from reproduce.bench import apart, contest, process
 from reproduce.errors import UserError, command
-from reproduce.runner.launch import ROOT, gpu_count
+from reproduce.paths import ROOT
+from reproduce.runner.machine import gpu_count
 from reproduce.words import Parser
 
 QUICK = ROOT / "paper_configs" / "quick" / "headline_b800_w20.toml"

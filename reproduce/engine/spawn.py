@@ -20,6 +20,7 @@ import time
 
 from reproduce import environ
 from reproduce.errors import EXIT_LOST, EXIT_PREEMPTED, EXIT_USER_ERROR, UserError, command
+from reproduce.supervise import handling
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 GRACE_SECONDS = 30  # for a checkpoint, once a signal was passed on or a process said that it was asked to stop
@@ -53,12 +54,12 @@ def launch(argv: list[str], processes: int) -> int:
     """
     received: list[int] = []
     heard = [signum for signum in FORWARDED if signal.getsignal(signum) != signal.SIG_IGN]  # as nohup has SIGHUP
-    before = {signum: signal.signal(signum, lambda signum, _: received.append(signum)) for signum in heard}
     ranks = Ranks()
-    try:
-        with socket.socket() as reserved:  # bound until the end, so that nobody is given the port before rank 0 listens
-            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            reserved.bind(("127.0.0.1", 0))
+    # the port is bound until the end, so that nobody is given it before rank 0 listens
+    with handling(heard, lambda signum, _: received.append(signum)), socket.socket() as reserved:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.bind(("127.0.0.1", 0))
+        try:
             for rank in range(processes):
                 ranks.start(argv, environment(rank, processes, reserved.getsockname()[1]))
             while ranks.running():
@@ -66,11 +67,9 @@ def launch(argv: list[str], processes: int) -> int:
                     ranks.forward(received.pop(0))
                 ranks.end_if_due()
                 time.sleep(POLL_SECONDS)
-    finally:
-        ranks.send(signal.SIGKILL)  # nobody is left, unless we are here by an exception
-        ranks.close()
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
+        finally:
+            ranks.send(signal.SIGKILL)  # nobody is left, unless we are here by an exception
+            ranks.close()
     return ranks.exit_code()
 
 

@@ -12,7 +12,7 @@ from reproduce.cluster.step import Work
 from reproduce.errors import ConfigError
 from reproduce.launchers.site import Site
 from reproduce.recipe.load import Config
-from reproduce.runner import launch
+from reproduce.runner import commands
 from reproduce.runner.plan import START_SECONDS, Job, Plan
 
 REPORT = "report"
@@ -64,7 +64,7 @@ def jobs(plan: Plan, site: Site, ranks: int) -> list[ClusterJob]:
         taken |= {str(job) for job in left}
         for name, own in by_size(artefact.name, left).items():
             size = own[0].config.batch.workers if own[0].is_for_speed else ranks
-            expected = [estimate(job, plan.tier, site, launch.fit(size, job.config.batch.workers)) for job in own]
+            expected = [estimate(job, plan.tier, site, commands.fit(size, job.config.batch.workers)) for job in own]
             sources = "; ".join(dict.fromkeys(source for _, source in expected))
             found.append(ClusterJob(name, artefact.title, tuple(own), (), size, -(-size // site.ranks_per_node),
                                     sum(seconds for seconds, _ in expected), sources, spare))  # fmt: skip

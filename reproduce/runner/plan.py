@@ -14,11 +14,10 @@ from reproduce import events, files
 from reproduce.artefact import REPEATS, Artefact
 from reproduce.launchers import SCHEDULERS
 from reproduce.launchers.ranks import Start
-from reproduce.paths import PUBLISHED, VARIANT_LOGS
+from reproduce.paths import PUBLISHED, ROOT, VARIANT_LOGS
 from reproduce.recipe.load import Config, file_of, load_run
 from reproduce.recipe.runs import parts
-from reproduce.runner import launch
-from reproduce.runner.launch import ROOT
+from reproduce.runner import commands, machine
 
 MEASURED = PUBLISHED  # published logs: the best guess of how long a run takes
 # Where no published log says: the machine a tier is meant for and a training rate (images/s) assumed for it. The
@@ -52,7 +51,7 @@ class Job:
     def recipe(self) -> list[str]:
         """The engine's words for its config, from the root of the checkout."""
         file, variant = parts(self.name)
-        return [launch.short(file_of(file)), *(word for one in variant for word in ("--variant", one))]
+        return [commands.short(file_of(file)), *(word for one in variant for word in ("--variant", one))]
 
     def state(self, out: Path) -> str:
         """"done", "stale" (ended well, but under another config or seed) or "missing"."""
@@ -144,8 +143,8 @@ class Plan:
         self.artefacts = [a for a in artefacts if tier in a.runs and (not only or a.name in only)]
         self.out = (out or ROOT / "results" / tier).absolute()
         self.engine = tuple(engine)  # options that go to the engine as they are
-        self.device = device or launch.default_device(tier)
-        self.processes, self.start = processes or launch.default_processes(self.device), start
+        self.device = device or machine.default_device(tier)
+        self.processes, self.start = processes or machine.default_processes(self.device), start
         self.data_option = data.absolute() if data else None
         self.jobs = self.jobs_for(self.artefacts)
 
@@ -170,6 +169,11 @@ class Plan:
     def todo(self) -> list[Job]:
         return [job for job in self.jobs if job.state(self.out) != "done"]
 
+    @property
+    def most_processes(self) -> int:
+        """The most processes that any of its runs has."""
+        return max((commands.fit(self.processes, job.config.batch.workers) for job in self.jobs), default=1)
+
     def fill(self) -> None:
         """Take as many processes as the largest run has workers, so that all runs have a device for each."""
         every = jobs_of(self.artefacts, self.tier, 1, self.with_optional, sys.maxsize)
@@ -191,20 +195,24 @@ class Plan:
         return sorted(path.name for path in self.out.glob(f"{artefact.name}.*"))
 
     def data_command(self, python: str):
-        return [python, "-m", "reproduce.engine.data.embedded", "--out", launch.short(self.folder_of(EMBEDDED))], {}
+        return [python, "-m", "reproduce.engine.data.embedded", "--out", commands.short(self.folder_of(EMBEDDED))], {}
 
     def train_command(self, job: Job, python: str):
-        processes = launch.fit(self.processes, job.config.batch.workers)
-        every = launch.CHECKPOINT_SECONDS[self.tier]
+        processes = commands.fit(self.processes, job.config.batch.workers)
+        every = commands.CHECKPOINT_SECONDS[self.tier]
         data = self.folder_of(job.config.data.dataset)
-        return launch.train_command(job.recipe, job.seed, self.out, data, processes, python, every, self.start,
+        return commands.train_command(job.recipe, job.seed, self.out, data, processes, python, every, self.start,
                                     self.device, self.engine)  # fmt: skip
 
     def report_command(self, artefact: Artefact, python: str):
-        return [python, artefact.script, "--tier", self.tier, "--results", launch.short(self.out)], {}
+        return [python, artefact.script, "--tier", self.tier, "--results", commands.short(self.out)], {}
 
     def page_command(self, python: str):
-        return [python, "-m", "reproduce.report.page", "--tier", self.tier, "--results", launch.short(self.out)], {}
+        return [python, "-m", "reproduce.report.page", "--tier", self.tier, "--results", commands.short(self.out)], {}
+
+    def publish_command(self, python: str, only: Sequence[str]):
+        argv = [python, "-m", "reproduce.report.publish", "--tier", self.tier, "--results", commands.short(self.out)]
+        return [*argv, *(word for name in only for word in ("--only", name))], {}
 
     def report_commands(self, python: str) -> list[tuple]:
         """What draws, each with its name: the artefacts, and the page that shows them all."""

@@ -12,9 +12,9 @@ from reproduce.errors import ConfigError
 from reproduce.launchers.ranks import Start, rank_map
 from reproduce.launchers.scheduler import SCHEDULERS
 from reproduce.launchers.site import Site
-from reproduce.runner import launch
+from reproduce.paths import ROOT
+from reproduce.runner import commands
 from reproduce.runner.jobs import REPORT, ClusterJob
-from reproduce.runner.launch import ROOT
 
 MAX_ATTEMPTS = 20  # of a job that is preempted again and again
 
@@ -117,7 +117,7 @@ def _training(job: ClusterJob, context: Context) -> list[str]:
         lines += ["# the data goes to storage of the node's own", f"run {join(words)} || finish", f"data={target}", ""]
     lines += ["# what is missing of these runs, one after the other:"]
     for run in job.runs:
-        ranks = launch.fit(job.ranks, run.config.batch.workers)
+        ranks = commands.fit(job.ranks, run.config.batch.workers)
         words = _started(start, ranks, "reproduce.engine.train")
         lines.append(f"#   {join([*words, *run.recipe, '--seed', str(run.seed)])}")
     words = [*_runner(context), "--processes", str(job.ranks), "--inside", job.name]

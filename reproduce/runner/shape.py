@@ -5,12 +5,14 @@ Imports nothing outside the standard library.
 
 from collections.abc import Iterable
 
+from reproduce import gpus
 from reproduce.errors import UserError
 from reproduce.gpus import Gpus
 from reproduce.launchers import SCHEDULERS
 from reproduce.launchers.ranks import Start
 from reproduce.recipe.load import Config
-from reproduce.runner import launch
+from reproduce.runner import commands, machine
+from reproduce.runner.plan import Plan
 
 PROCESSES_PER_CORE = 8  # more on a CPU only wait for one another, and a thousand leave no memory
 
@@ -27,7 +29,7 @@ def check_nodes(start: Start, processes: int, configs: Iterable[Config]) -> None
         raise UserError(f"--processes {processes}: --nodes {nodes} hold {room}, "
                         f"{start.site.ranks_per_node} on each of {start.site.cluster}: ask for more nodes")  # fmt: skip
     for config in configs if nodes > 1 else ():
-        workers, ranks = config.batch.workers, launch.fit(processes, config.batch.workers)
+        workers, ranks = config.batch.workers, commands.fit(processes, config.batch.workers)
         uneven = start.launcher == "torchrun" and ranks % nodes
         if (workers >= processes and ranks != processes) or uneven:
             possible = [n for n in divisors(workers) if n % nodes == 0 and n <= room]
@@ -46,6 +48,13 @@ def is_here(start: Start | None) -> bool:
     return start is None or (start.launcher not in SCHEDULERS and start.nodes == 1 and not start.hosts)
 
 
+def check_devices(plan: Plan, asked: bool) -> None:
+    """Raise `UserError` unless this machine has what the runs need, if they are to be made here."""
+    if is_here(plan.start):
+        configs = [job.config for job in plan.jobs]
+        check_machine(plan.tier, plan.device, asked, plan.most_processes, configs, gpus.gpus())
+
+
 def check_machine(tier: str, device: str, asked: bool, processes: int, configs: list[Config], found: Gpus) -> None:
     """Raise `UserError` unless this machine has the devices for `processes` of a run.
 
@@ -55,7 +64,7 @@ def check_machine(tier: str, device: str, asked: bool, processes: int, configs: 
         return
     workers = max(config.batch.workers for config in configs)
     if device == "cpu":
-        cores = launch.cores()
+        cores = machine.cores()
         if processes > PROCESSES_PER_CORE * cores:
             raise UserError(f"{processes:,} processes on the {cores} cores of this machine: at most "
                             f"{PROCESSES_PER_CORE} on each: lower --processes, or name --nodes")  # fmt: skip

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from reproduce.errors import UserError
 from reproduce.events import newest_update
-from reproduce.runner.launch import ROOT
+from reproduce.paths import ROOT
 
 MAX_SECONDS = 180  # for one attempt, and far more than one takes
 POLL_SECONDS = 0.0005  # a checkpoint of the small run is written within milliseconds

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from typing import IO
 
 from reproduce.errors import NetworkError
-from reproduce.runner.launch import ROOT, Stopped
+from reproduce.paths import ROOT
+from reproduce.supervise import Stopped, ask_to_end
 from reproduce.trials import netns
 
 DEVICE = "eth0"  # every host's only link
@@ -195,12 +196,7 @@ class Job:
 
     def end(self) -> None:
         """Stop what still runs: politely, then, with everything else that runs in the hosts, by SIGKILL."""
-        for process in self.processes:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGTERM)
-        give_up = time.monotonic() + GRACE_SECONDS
-        while any(process.poll() is None for process in self.processes) and time.monotonic() < give_up:
-            time.sleep(0.05)
+        ask_to_end(self.processes, signal.SIGTERM, GRACE_SECONDS)
         netns.kill(self.names)
         for process in self.processes:
             process.kill()  # should it not have entered its namespace yet

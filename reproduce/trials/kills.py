@@ -24,9 +24,10 @@ from reproduce import files
 from reproduce.engine.data.folders import MARKER
 from reproduce.errors import UserError, command
 from reproduce.events import RESULT, checkpoint_folder, log_path, read_events, read_log
+from reproduce.paths import ROOT
 from reproduce.recipe import load as configs
 from reproduce.results import output
-from reproduce.runner.launch import ROOT, short
+from reproduce.runner.commands import short
 from reproduce.runner.options import check_output
 from reproduce.runner.training import say
 from reproduce.trials.attempts import LAUNCHER, Attempt, Kill, Pace

@@ -14,8 +14,9 @@ import time
 from pathlib import Path
 
 from reproduce.errors import TrainingError, UserError, command
+from reproduce.paths import ROOT
 from reproduce.recipe import load as configs
-from reproduce.runner.launch import ROOT, Stopped
+from reproduce.supervise import Stopped
 from reproduce.trials.hosts import Hosts, failure
 from reproduce.words import Parser
 

@@ -9,7 +9,7 @@ from reproduce.bench import apart, contest, process, step
 from reproduce.bench.contest import Row, Table
 from reproduce.bench.timed import contenders
 from reproduce.errors import UserError
-from reproduce.runner.launch import Stopped
+from reproduce.supervise import Stopped
 
 CPU = torch.device("cpu")
 NAMES = ("ours", "small", "large", "broken")

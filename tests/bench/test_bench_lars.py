@@ -9,7 +9,7 @@ import torch
 from reproduce.bench import lars as command
 from reproduce.bench import peers
 from reproduce.bench.timed import lars
-from reproduce.runner.launch import ROOT
+from reproduce.paths import ROOT
 
 QUICK = ROOT / "paper_configs" / "quick" / "headline_b800_w20.toml"
 

@@ -15,7 +15,7 @@ from reproduce.bench.steps import plan, step
 from reproduce.bench.steps.run import SUMMARY, Campaign
 from reproduce.bench.steps.step import OUT, Step
 from reproduce.recipe import load as configs
-from reproduce.runner.launch import Foreground
+from reproduce.supervise import Foreground
 from tests.helpers import ROOT
 
 
@@ -86,7 +86,7 @@ KILLED = """
 import json, sys
 from pathlib import Path
 from reproduce.bench.steps.run import Campaign
-from reproduce.runner.launch import Foreground
+from reproduce.supervise import Foreground
 from tests.bench.test_campaign import stub
 folder = Path(sys.argv[1])
 steps = [stub(folder, "a", "measure"), stub(folder, "b", "wait", until=str(folder / "go"))]

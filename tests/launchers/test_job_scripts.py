@@ -15,13 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from reproduce import run_all
+from reproduce import run_all, supervise
 from reproduce.artefacts import ARTEFACTS
 from reproduce.errors import EXIT_PREEMPTED, ConfigError, UserError
 from reproduce.launchers import SCHEDULERS, site
 from reproduce.launchers.ranks import Start
-from reproduce.runner import jobs, launch, script, submit
+from reproduce.runner import jobs, script, submit
 from reproduce.runner.plan import Plan
+from tests.helpers import ROOT
 from tests.helpers.stub_run import write_log
 
 NASTY = ["it's a \"space\"", "$(touch HACKED)", "`touch HACKED`;touch HACKED", "-n", "$HOME*"]
@@ -93,7 +94,7 @@ def test_a_strange_path_arrives_literally(launcher, name, stubs, tmp_path):
     found, made = context(launcher, out, stubs, data=data, preflight=True)
     done = run_script(script.script(found[0], made), stubs, tmp_path)
     assert done.returncode == 0, done.stderr
-    assert not list(tmp_path.rglob("HACKED")) and not (launch.ROOT / "HACKED").exists()
+    assert not list(tmp_path.rglob("HACKED")) and not (ROOT / "HACKED").exists()
     preflight = next(call for call in stubs.calls if "reproduce.engine.preflight" in call)
     assert preflight[preflight.index("--data") + 1] == str(data)
     inside = next(call for call in stubs.calls if "--inside" in call)
@@ -275,7 +276,7 @@ def test_inside_a_job_its_own_runs_are_made(codes, ends, trained, tmp_path, monk
             write_log(out, name.removeprefix("paper_configs/").removesuffix(".toml"))
         return code, ""
 
-    monkeypatch.setattr(launch.Foreground, "run", run)
+    monkeypatch.setattr(supervise.Foreground, "run", run)
     arguments = ["--launcher", "slurm", "--cluster", "local", "--out", str(out), "--processes", "4"]
     assert run_all.main([*arguments, "--inside", "table1"]) == ends
     assert len(calls) == trained and all(argv[0] == "srun" for argv in calls)
@@ -283,7 +284,7 @@ def test_inside_a_job_its_own_runs_are_made(codes, ends, trained, tmp_path, monk
 
 def test_inside_a_job_mpirun_gets_the_jobs_hosts(tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr(launch.Foreground, "run", lambda self, argv, env, capture=False: (calls.append(argv) or 2, ""))
+    monkeypatch.setattr(supervise.Foreground, "run", lambda self, argv, env: (calls.append(argv) or 2, ""))
     monkeypatch.setenv("SGE_JOB_HOSTLIST", "/my hosts")
     arguments = ["--launcher", "uge", "--cluster", "abci", "--out", str(tmp_path), "--processes", "4"]
     assert run_all.main([*arguments, "--inside", "table1"]) == 1

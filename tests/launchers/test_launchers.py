@@ -19,8 +19,7 @@ from reproduce.cluster.step import Work
 from reproduce.errors import ConfigError
 from reproduce.launchers import SCHEDULERS, site
 from reproduce.launchers.ranks import Start, rank_map
-from reproduce.runner import jobs, script
-from reproduce.runner import main as runner
+from reproduce.runner import jobs, script, training
 from reproduce.runner.plan import START_SECONDS, Plan
 from tests.helpers import ROOT
 from tests.helpers.needs import need_program
@@ -153,7 +152,7 @@ def test_each_number_of_devices_is_timed_in_a_job_that_holds_no_more(tmp_path):
 
 def test_a_job_of_a_number_of_devices_does_its_runs_and_no_others(tmp_path, capsys, monkeypatch):
     done = []
-    monkeypatch.setattr(runner, "train_all", lambda plan, *_, **__: (done.extend(plan.jobs), ([], False))[1])
+    monkeypatch.setattr(training, "train_all", lambda plan, *_, **__: (done.extend(plan.jobs), ([], False))[1])
     call = ["--tier", "paper", "--launcher", "uge", "--cluster", "abci"]
     call += ["--data", str(tmp_path), "--out", str(tmp_path)]
     assert run_all.main([*call, "--processes", "8", "--inside", "figure2_8"]) == 0

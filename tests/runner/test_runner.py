@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from reproduce import events, gpus, revision, run_all
+from reproduce import events, gpus, revision, run_all, supervise
 from reproduce.artefact import REPEATS
 from reproduce.artefacts import ARTEFACTS
 from reproduce.launchers import site
 from reproduce.launchers.ranks import Start
 from reproduce.recipe.runs import WEAK_SCALING, name_of
-from reproduce.runner import launch, plan
-from reproduce.runner import main as runner
+from reproduce.runner import commands, plan, training
+from reproduce.runner import machine as machines
 from tests.helpers import ROOT
 from tests.helpers.stub_run import write_log
 
@@ -47,8 +47,8 @@ def stubbed(monkeypatch):
         return [sys.executable, "-c", f"open({str(self.out / artefact.name) + '.md'!r}, 'w')"], {}
 
     Stubbed.calls.clear()
-    monkeypatch.setattr(runner, "SETUP", ["echo", sys.executable])
-    monkeypatch.setattr(launch, "train_command", train_command)
+    monkeypatch.setattr(training, "SETUP", ["echo", sys.executable])
+    monkeypatch.setattr(commands, "train_command", train_command)
     monkeypatch.setattr(plan.Plan, "data_command", lambda self, python: (["true"], {}))
     monkeypatch.setattr(plan.Plan, "report_command", report_command)
     monkeypatch.setattr(plan.Plan, "page_command", lambda self, python: (["true"], {}))
@@ -133,12 +133,12 @@ def test_expected_minutes_come_from_published_logs_where_there_are_any(tmp_path,
 
 
 def test_processes_divide_the_workers():
-    assert [launch.fit(n, 20) for n in (1, 2, 3, 8, 20, 64)] == [1, 2, 2, 5, 20, 20]
-    argv, _ = launch.train_command(["x.toml"], 1, ROOT / "results", ROOT / "data", 1)
+    assert [commands.fit(n, 20) for n in (1, 2, 3, 8, 20, 64)] == [1, 2, 2, 5, 20, 20]
+    argv, _ = commands.train_command(["x.toml"], 1, ROOT / "results", ROOT / "data", 1)
     assert argv[1:3] == ["-m", "reproduce.engine.train"]
-    argv, env = launch.train_command(["x.toml"], 1, ROOT / "results", ROOT / "data", 4)
+    argv, env = commands.train_command(["x.toml"], 1, ROOT / "results", ROOT / "data", 4)
     assert argv[1:4] == ["-m", "reproduce.engine.spawn", "4"]
-    assert launch.gpu_count() or env == {"OMP_NUM_THREADS": "1"}
+    assert env == {"OMP_NUM_THREADS": "1"}
 
 
 # ---- bad input ----------------------------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ def machine(monkeypatch, tmp_path):
 
     def made(count=0, fault="", hidden=False):
         monkeypatch.setattr(gpus, "gpus", lambda: gpus.Gpus(count, count, fault, hidden))
-        monkeypatch.setattr(launch, "cores", lambda: 2)
+        monkeypatch.setattr(machines, "cores", lambda: 2)
 
     return made
 
@@ -249,14 +249,14 @@ def test_what_this_machine_cannot_hold_is_refused(found, args, says, machine, tm
 )  # fmt: skip
 def test_the_device_is_part_of_the_command(found, args, starts, machine, tmp_path, monkeypatch, capsys):
     machine(**found)
-    monkeypatch.setattr(runner, "SETUP", ["echo", sys.executable])
+    monkeypatch.setattr(training, "SETUP", ["echo", sys.executable])
     assert call(tmp_path, *args, "--only", "table1", "--dry-run") == 0
     assert re.search(starts, capsys.readouterr().out)
 
 
 def test_gpus_that_pytorch_cannot_use_end_the_call_before_any_run(machine, tmp_path, stubbed, monkeypatch):
     machine(count=2)
-    monkeypatch.setattr(runner, "SETUP", ["bash", "-c", "echo false"])  # a Python that fails, whatever it is asked
+    monkeypatch.setattr(training, "SETUP", ["bash", "-c", "echo false"])  # a Python that fails, whatever it is asked
     assert call(tmp_path, "--tier", "node") == 1 and stubbed.calls == []
 
 
@@ -270,11 +270,11 @@ def test_what_could_not_be_published_is_not_trained_for_it(found, tmp_path, stub
 
 def test_the_named_artefacts_alone_are_published(tmp_path, stubbed, monkeypatch):
     monkeypatch.setattr(revision, "revision", lambda _: "0123456789ab")
-    run, commands = launch.Foreground.run, []
-    monkeypatch.setattr(launch.Foreground, "run", lambda self, argv, env, capture=False: (
-        (commands.append(argv), (0, ""))[1] if "reproduce.report.publish" in argv else run(self, argv, env, capture)))
+    run, called = supervise.Foreground.run, []
+    monkeypatch.setattr(supervise.Foreground, "run", lambda self, argv, env, capture=False: (
+        (called.append(argv), (0, ""))[1] if "reproduce.report.publish" in argv else run(self, argv, env, capture)))
     assert run_all.main(["--only", "table1", "--out", str(tmp_path), "--publish"]) == 0
-    assert [argv[-2:] for argv in commands] == [["--only", "table1"]]
+    assert [argv[-2:] for argv in called] == [["--only", "table1"]]
 
 
 @pytest.mark.parametrize("launcher", [[], ["--launcher", "torchrun"], ["--launcher", "openmpi"]])
@@ -338,7 +338,7 @@ def test_a_failed_run_is_named_and_the_others_go_on(tmp_path, stubbed, capfd):
 
 
 def test_a_run_that_exits_0_without_a_complete_log_has_failed(tmp_path, stubbed, monkeypatch, capfd):
-    monkeypatch.setattr(launch, "train_command", lambda *a, **k: (["true"], {}))
+    monkeypatch.setattr(commands, "train_command", lambda *a, **k: (["true"], {}))
     assert run_all.main(["--only", "table1", "--out", str(tmp_path)]) == 1
     assert capfd.readouterr().err.count("failed: quick/") == 2
 

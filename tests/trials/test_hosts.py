@@ -11,7 +11,7 @@ import time
 import pytest
 
 from reproduce.errors import NetworkError
-from reproduce.runner.launch import Stopped
+from reproduce.supervise import Stopped
 from reproduce.trials import netns
 from reproduce.trials.hosts import DEVICE, Hosts
 from tests.helpers import ROOT

@@ -12,7 +12,7 @@ from reproduce.bench.steps import step
 from reproduce.bench.steps.step import Ended, Step
 from reproduce.errors import LogError, UserError
 from reproduce.revision import revision
-from reproduce.runner.launch import Foreground
+from reproduce.supervise import Foreground
 
 SUMMARY = "summary.md"
 FACTS = ("hardware", "cores", "python", "torch", "torchvision", "revision")  # of the machine, in a step's file

@@ -18,9 +18,9 @@ from reproduce.engine.dist.gradients import make_gradients
 from reproduce.engine.model import build_model, initialise
 from reproduce.engine.optim import Constants, make_lars, split_parameters
 from reproduce.errors import ConfigError
+from reproduce.paths import ROOT
 from reproduce.recipe import load as configs
 from reproduce.recipe.schema import Communication
-from reproduce.runner.launch import ROOT
 
 CONFIG = ROOT / "paper_configs" / "headline_b81920_g2048.toml"
 LR, WEIGHT_DECAY, MOMENTUM, SCALE = 1e-3, 5e-5, 0.9, 1 / 1024
