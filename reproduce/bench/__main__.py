@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from reproduce.errors import UserError, command
+from reproduce.nearest import nearest
 from reproduce.paths import ROOT
-from reproduce.runner.options import nearest
 
 PACKAGES = ("bench", "trials")
 

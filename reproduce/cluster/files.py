@@ -7,7 +7,6 @@ started there, ``[launch]``, is for `reproduce.launchers` to read.
 """
 
 import dataclasses
-import difflib
 import types
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from reproduce.cluster.machine import SECTIONS, STATUSES, About, Cluster, Consta
 from reproduce.cluster.step import Work, as_fast_as
 from reproduce.errors import ConfigError
 from reproduce.logged import is_number
+from reproduce.nearest import nearest
 from reproduce.paths import CLUSTERS
 
 FOLDER = CLUSTERS
@@ -43,7 +43,7 @@ def load(name: str, stack: str | None = None, calibrated: Path = CALIBRATED) -> 
         return as_measured(cluster)
     known = stacks(calibrated)
     if wanted not in known:
-        raise ConfigError(f"{calibrated}: no stack {wanted!r}{_nearest(wanted, known)}")
+        raise ConfigError(f"{calibrated}: no stack {wanted!r}{nearest(wanted, known)}")
     cluster = calibrate(cluster, wanted, known[wanted])
     return as_measured(_with_year(cluster, cluster.constants[ACROSS].status == "assumed"))
 
@@ -135,7 +135,7 @@ def file_of(name: str) -> Path:
     for path in (written,) if name.endswith(".toml") else (FOLDER / written, written):
         if path.is_file():
             return path
-    raise ConfigError(f"{name}: no such cluster{_nearest(name, names())}; a file of your own is {written} here, "
+    raise ConfigError(f"{name}: no such cluster{nearest(name, names())}; a file of your own is {written} here, "
                       "or its path")  # fmt: skip
 
 
@@ -162,16 +162,16 @@ def constant(where: str, name: str, entry) -> Constant:
     section, _, key = name.partition(".")
     fields = {one.name: one for one in dataclasses.fields(SECTIONS[section])}
     if key not in fields:
-        raise ConfigError(f"{where}: unknown key{_nearest(key, fields)}")
+        raise ConfigError(f"{where}: unknown key{nearest(key, fields)}")
     if not isinstance(entry, dict) or "value" not in entry:
         raise ConfigError(f'{where}: write {key} = {{ value = ..., unit = "...", source = "...", status = "..." }}')
     for extra in set(entry) - set(FIELDS):
-        raise ConfigError(f"{where}: unknown field {extra!r}{_nearest(extra, FIELDS)}")
+        raise ConfigError(f"{where}: unknown field {extra!r}{nearest(extra, FIELDS)}")
     unit = fields[key].metadata["unit"]
     if entry.get("unit") != unit:
         raise ConfigError(f"{where}: unit = {entry.get('unit')!r}: must be {unit!r}")
     if not isinstance(entry.get("status"), str) or entry["status"] not in STATUSES:
-        raise ConfigError(f"{where}: status = {entry.get('status')!r}{_nearest(str(entry.get('status')), STATUSES)}")
+        raise ConfigError(f"{where}: status = {entry.get('status')!r}{nearest(str(entry.get('status')), STATUSES)}")
     if not isinstance(entry.get("source"), str) or not entry["source"].strip():
         raise ConfigError(f"{where}: has no source: say where the value stands, or why it was assumed")
     value, span = entry["value"], entry.get("range")
@@ -203,10 +203,10 @@ def _read(path: Path, seen: tuple[Path, ...]) -> tuple[dict, dict[str, Constant]
                                                                            if key in raw}  # fmt: skip
     known = [key.name for key in dataclasses.fields(About)]
     for key in set(about) - set(known):
-        raise ConfigError(f"{path}: cluster.{key}: unknown key{_nearest(key, known)}")
+        raise ConfigError(f"{path}: cluster.{key}: unknown key{nearest(key, known)}")
     for section, entries in raw.items():
         if section not in SECTIONS:
-            raise ConfigError(f"{path}: unknown section [{section}]{_nearest(section, ['cluster', *SECTIONS])}")
+            raise ConfigError(f"{path}: unknown section [{section}]{nearest(section, ['cluster', *SECTIONS])}")
         for key, entry in entries.items():
             name = f"{section}.{key}"
             constants[name] = constant(f"{path}: {name}", name, entry)
@@ -224,10 +224,3 @@ def _parse(path: Path) -> dict:
         return files.read_toml(path)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: not readable as TOML: {files.why(error)}") from None
-
-
-
-
-def _nearest(name: str, known) -> str:
-    close = difflib.get_close_matches(name, list(known), 1, 0.5)
-    return f": did you mean {close[0]!r}?" if close else f": known are {', '.join(sorted(known))}"

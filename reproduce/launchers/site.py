@@ -11,6 +11,7 @@ from typing import Any
 from reproduce.cluster import files
 from reproduce.errors import ConfigError
 from reproduce.launchers import SCHEDULERS
+from reproduce.nearest import nearest
 
 # What goes into a scheduler's directive, or is expanded by the job's shell, is held to these characters; whatever else
 # a user gives (paths, seeds) is quoted, and is never in a directive.
@@ -98,7 +99,7 @@ def load(name: str) -> Site:
 def _checked(where: str, key: str, value):
     """A value of the type its field has, in characters that are safe where it goes."""
     if key not in KEYS:
-        raise ConfigError(f"{where}: unknown key: known are {', '.join(sorted(KEYS))}")
+        raise ConfigError(f"{where}: unknown key{nearest(key, KEYS)}")
     kind = KEYS[key].type
     if kind is dict[str, str] or key == "environment":
         return _environment(where, value)

@@ -7,7 +7,6 @@ Imports neither torch nor NumPy.
 """
 
 import dataclasses
-import difflib
 import sys
 import types
 import typing
@@ -16,6 +15,7 @@ from pathlib import Path
 from reproduce import environ, files
 from reproduce.errors import ConfigError, command
 from reproduce.logged import is_number
+from reproduce.nearest import nearest
 from reproduce.paths import CONFIGS
 from reproduce.recipe.rules import check
 from reproduce.recipe.runs import VARIANT, name_of, parts
@@ -78,8 +78,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict:
         raw = files.read_toml(path)
     except FileNotFoundError:
         known = sorted(p.name for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
-        hint = difflib.get_close_matches(path.name, known, 1)
-        raise ConfigError(f"{path}: no such config file" + (f": did you mean {hint[0]}?" if hint else "")) from None
+        raise ConfigError(f"{path}: no such config file{nearest(path.name, known)}") from None
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: not readable as TOML: {files.why(error)}") from None
     merged: dict = {}
@@ -88,7 +87,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict:
             merged.setdefault(section, {}).update(inherited)
     for section, entries in raw.items():
         if section not in SECTIONS:
-            raise ConfigError(f"{path}: unknown section [{section}]{_nearest(section, SECTIONS)}")
+            raise ConfigError(f"{path}: unknown section [{section}]{nearest(section, SECTIONS)}")
         if not isinstance(entries, dict):
             raise ConfigError(f"{path}: {section} must be a table: write [{section}] on a line of its own")
         if section == "run":  # names are never inherited: a file that forgot its own must not pass as its base
@@ -109,7 +108,7 @@ def _bases(extends, path: Path) -> list[str]:
 def _entry(where: str, section: str, key: str, entry):
     fields = {field.name for field in dataclasses.fields(SECTIONS[section])}
     if key not in fields:
-        raise ConfigError(f"{where}: unknown key{_nearest(key, fields)}")
+        raise ConfigError(f"{where}: unknown key{nearest(key, fields)}")
     if section == "run":
         return entry, None
     if not isinstance(entry, dict) or "value" not in entry:
@@ -132,17 +131,12 @@ def _override(table: dict, text: str, path: str) -> None:
         raise ConfigError(f"--set {text}: must read SECTION.KEY=VALUE with SECTION one of {', '.join(RECIPE)}")
     fields = {field.name for field in dataclasses.fields(SECTIONS[section])}
     if key not in fields:
-        raise ConfigError(f"--set {text}: unknown key{_nearest(key, fields)}")
+        raise ConfigError(f"--set {text}: unknown key{nearest(key, fields)}")
     try:
         parsed = files.parse_toml(f"value = {value}")["value"]
     except ValueError:
         raise ConfigError(f"--set {text}: {value!r} is not a TOML value: put strings in double quotes") from None
     table.setdefault(section, {})[key] = (parsed, Source("override", f"--set {name.strip()}"))
-
-
-def _nearest(name: str, known) -> str:
-    close = difflib.get_close_matches(name, list(known), 1, 0.5)
-    return f": did you mean {close[0]!r}?" if close else f": known are {', '.join(sorted(known))}"
 
 
 # ---- building and checking ----------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """The paper's numbers, read strictly from ``paper_configs/paper.toml``. Every one carries how well it is known."""
 
 import dataclasses
-import difflib
 import functools
 import re
 import types
@@ -12,6 +11,7 @@ from pathlib import Path
 from reproduce import files
 from reproduce.artefact import TIERS
 from reproduce.errors import ConfigError
+from reproduce.nearest import nearest
 from reproduce.paths import CONFIGS
 
 PATH = CONFIGS / "paper.toml"
@@ -192,9 +192,7 @@ def _rows(path, raw: dict, section: str):
 def _keys(where: str, entry: dict, known, required) -> None:
     for key in entry:
         if key not in known:
-            close = difflib.get_close_matches(key, known, 1, 0.5)
-            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
-            raise ConfigError(f"{where}: unknown key {key!r}: {hint}")
+            raise ConfigError(f"{where}: unknown key {key!r}{nearest(key, known)}")
     for key in required:
         if key not in entry:
             raise ConfigError(f"{where}: {key} is missing: add it")

@@ -1,7 +1,6 @@
 """The command line of run_all.sh: what it takes, and what is refused before anything starts."""
 
 import argparse
-import difflib
 import os
 import re
 import tempfile
@@ -13,6 +12,7 @@ from reproduce.artefact import TIERS, Artefact, named
 from reproduce.cluster import files
 from reproduce.errors import UserError
 from reproduce.launchers import LAUNCHERS, SCHEDULERS
+from reproduce.nearest import nearest
 from reproduce.words import Parser
 
 PROG = "bash reproduce/run_all.sh"
@@ -126,11 +126,6 @@ def _check_launcher(args: argparse.Namespace, artefacts: Sequence[Artefact]) -> 
     if args.launcher in ("slurm", "pbs") and not args.cluster and not args.list:
         raise UserError(f"--launcher {args.launcher}: needs --cluster, which says how many ranks and GPUs a node has: "
                         f"{', '.join(files.names())}, or a TOML file of your own")  # fmt: skip
-
-
-def nearest(name: str, known) -> str:
-    close = difflib.get_close_matches(name, list(known), 1, 0.3)
-    return f": did you mean {close[0]}?" if close else f": known are {', '.join(known)}"
 
 
 # ---- what has to be there -----------------------------------------------------------------------------------------

@@ -159,7 +159,7 @@ def test_a_delay_without_netem_in_the_kernel_is_one_line(capsys, tmp_path, monke
 
 def test_an_unknown_benchmark_names_the_nearest(capsys):
     assert bench.main(["com"]) == 2
-    assert "com: no such benchmark: did you mean comm?" in capsys.readouterr().err
+    assert "com: no such benchmark: did you mean 'comm'?" in capsys.readouterr().err
     assert "comm" in bench.benchmarks() and "hosts" not in bench.benchmarks(), "not every module is a benchmark"
 
 

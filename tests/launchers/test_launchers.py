@@ -268,7 +268,7 @@ def test_a_site_of_another_batch_system_keeps_what_is_not_its_request():
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        (["--launcher", "slrum"], "did you mean slurm?"),
+        (["--launcher", "slrum"], "did you mean 'slurm'?"),
         (["--launcher", "slurm", "--account", "a b"], "must be of letters"),
         (["--launcher", "slurm", "--account", "a\n#SBATCH --uid=0"], "must be of letters"),
         (["--launcher", "slurm", "--account=-uid"], "must be of letters"),
@@ -291,7 +291,7 @@ def test_a_site_of_another_batch_system_keeps_what_is_not_its_request():
          "try --processes 16"),
         (["--launcher", "uge", "--nodes", "2", "--processes", "16"], "--nodes 2 hold 8, 4 on each of abci"),
         (["--inside", "table1"], "is for --launcher slurm, uge, pbs, inside their jobs"),
-        (["--launcher", "uge", "--inside", "tabel1"], "did you mean table1?"),
+        (["--launcher", "uge", "--inside", "tabel1"], "did you mean 'table1'?"),
     ],
 )
 def test_bad_options_are_one_line(args, says, tmp_path, capsys):

@@ -180,7 +180,7 @@ def test_a_newcomers_recipe_is_one_file_and_inherits_nothing_of_the_headlines(tm
 
 
 def test_missing_file_names_the_nearest():
-    with pytest.raises(ConfigError, match="did you mean headline_b81920_g2048.toml"):
+    with pytest.raises(ConfigError, match="did you mean 'headline_b81920_g2048.toml'"):
         configs.load(HEADLINE.with_name("headline_b81920_g2047.toml"))
 
 

@@ -147,9 +147,9 @@ def test_processes_divide_the_workers():
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        (["--dryrun"], "did you mean --dry-run?"),
-        (["--only", "tabel1"], "did you mean table1?"),
-        (["--tier", "nodes"], "did you mean node?"),
+        (["--dryrun"], "did you mean '--dry-run'?"),
+        (["--only", "tabel1"], "did you mean 'table1'?"),
+        (["--tier", "nodes"], "did you mean 'node'?"),
         (["--seeds", "0"], "must be at least 1"),
         (["--seeds", "two"], "must be a whole number"),
         (["--pass-images", "0"], "--pass-images 0: must be at least 1"),

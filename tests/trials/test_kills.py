@@ -190,7 +190,7 @@ def test_kills_are_drawn_from_the_seed_and_of_every_kind():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["kils"], "no such benchmark: did you mean kills?"),
+        (["kils"], "no such benchmark: did you mean 'kills'?"),
         (["kills", "--runs", "0"], "must be at least 1"),
         (["kills", "--processes", "3"], "must be 1, 2 or 4"),
         (["kills", "--data", "/nowhere"], "does not hold the embedded data set: run python -m"),
