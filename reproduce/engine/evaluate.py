@@ -15,7 +15,7 @@ from reproduce.engine.data.loader import AnyLoader, open_loader
 from reproduce.engine.device import pick_device
 from reproduce.engine.dist.binding import bind
 from reproduce.engine.dist.comm import Comm
-from reproduce.engine.dist.ending import as_one_of_many
+from reproduce.engine.dist.ending import one_of_many
 from reproduce.engine.dist.place import Place
 from reproduce.engine.environment import compute_precision
 from reproduce.engine.evaluation import epoch_trained, evaluate
@@ -89,7 +89,8 @@ def main(argv=None) -> None:
     parser.add_argument("--backend", choices=("auto", "dali", "torchvision"), default="auto", help="data back-end")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="as the run was given")
     args = parser.parse_args(argv)
-    as_one_of_many(lambda place: run(args, place))
+    with one_of_many() as place:
+        run(args, place)
 
 
 def run(args: argparse.Namespace, place: Place) -> None:

@@ -22,7 +22,7 @@ from reproduce.engine.data.loader import AnyLoader, open_loader
 from reproduce.engine.device import pick_device
 from reproduce.engine.dist.binding import bind
 from reproduce.engine.dist.comm import Comm
-from reproduce.engine.dist.ending import as_one_of_many
+from reproduce.engine.dist.ending import one_of_many
 from reproduce.engine.dist.place import Place, check_consecutive
 from reproduce.engine.dist.start import check_equal
 from reproduce.engine.dist.stop_requests import StopRequests
@@ -194,7 +194,8 @@ def main(argv=None) -> None:
     parser.add_argument("--variant", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a number "
         "or truth value and name the run by it, so that it has a log of its own")  # fmt: skip
     args = parser.parse_args(argv)
-    as_one_of_many(lambda place: run(args, place))
+    with one_of_many() as place:
+        run(args, place)
 
 
 def changes(args: argparse.Namespace) -> dict[str, str]:

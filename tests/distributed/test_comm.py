@@ -118,16 +118,13 @@ def test_one_process_of_many_says_its_error_and_leaves(monkeypatch, capsys, erro
     def leave(with_code):
         raise Left(with_code)
 
-    def run(place):
-        assert place.rank == int(rank)
-        raise error
-
     for name, value in {"RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "node0"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(ending, "LATER", 0.0)
     monkeypatch.setattr(ending.os, "_exit", leave)
-    with pytest.raises(Left) as left:
-        ending.as_one_of_many(run)
+    with pytest.raises(Left) as left, ending.one_of_many() as place:
+        assert place.rank == int(rank)
+        raise error
     assert left.value.args == (code,)
     said = capsys.readouterr().err
     assert said.endswith(says) and (says or not said)
@@ -137,18 +134,15 @@ def test_a_process_alone_leaves_its_error_to_the_command(monkeypatch):
     for name in ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"):
         monkeypatch.delenv(name, raising=False)
 
-    def run(place):
+    with pytest.raises(TrainingError), ending.one_of_many() as place:
         assert place == ALONE
         raise TrainingError("loss is nan")
-
-    with pytest.raises(TrainingError):
-        ending.as_one_of_many(run)
 
 
 def test_variables_that_contradict_one_another_are_said_by_the_first_rank_at_once(monkeypatch, capsys):
     monkeypatch.setattr(ending.os, "_exit", lambda code: (_ for _ in ()).throw(Left(code)))
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "0")
-    with pytest.raises(Left) as left:
-        ending.as_one_of_many(lambda place: None)
+    with pytest.raises(Left) as left, ending.one_of_many():
+        pass
     assert left.value.args == (2,) and "RANK = 0 but WORLD_SIZE = 0" in capsys.readouterr().err

@@ -1,9 +1,10 @@
 """How one process of many ends: what it says, and that it leaves without waiting for the others."""
 
+import contextlib
 import os
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Iterator
 
 from reproduce.engine.dist.launcher_variables import spelled_rank
 from reproduce.engine.dist.place import Place, find
@@ -12,8 +13,11 @@ from reproduce.errors import LostError, NetworkError, Preempted, UserError, say
 LATER = 5.0  # seconds after which an error of one process alone is said
 
 
-def as_one_of_many(run: Callable[[Place], None]) -> None:
-    """Find this process's place, and do `run` there. After an error a process of a launcher's leaves at once, with its exit code and one line for it.
+@contextlib.contextmanager
+def one_of_many() -> Iterator[Place]:
+    """Around all that a process does, with its place. After an error a process of a launcher's leaves at once.
+
+    It says one line, and its exit code is the error's.
 
     An ordinary end of the interpreter would disconnect, which with NCCL waits for processes that do not come.
     """
@@ -21,7 +25,7 @@ def as_one_of_many(run: Callable[[Place], None]) -> None:
     try:
         place = find()
         rank = str(place.rank) if place.world_size > 1 else None
-        run(place)
+        yield place
     except UserError as error:
         if rank is None:
             raise
