@@ -115,6 +115,7 @@ def test_without_the_kernel_the_images_are_the_same(tmp_path, monkeypatch, chann
 
 def test_the_kernel_is_what_the_back_end_uses(tmp_path, monkeypatch):
     data, filled = make_config(tmp_path).data, []
+    assert kernel()  # its probe fills some, too
     picture_ = Scaler.picture
     monkeypatch.setattr(torchvision_backend, "decoder", lambda: None)
     monkeypatch.setattr(Scaler, "picture", lambda self, *args: filled.append(args[0]) or picture_(self, *args))
@@ -140,3 +141,17 @@ def test_the_order_of_the_passes_is_that_of_the_pil_here():
     found = kernel()
     other = found._replace(may_start_down=not found.may_start_down)
     assert scaling._does_as_pil(found) and not scaling._does_as_pil(other)
+
+
+def test_bytes_that_are_normalised_elsewhere_give_the_same(tmp_path):
+    """As on a GPU, to which the bytes go."""
+    data, found = make_config(tmp_path).data, []
+    rows = windows.centre_geometry(np.array([(60, 80)] * 3), data)
+    for kind in (np.float32, np.uint8):
+        backend = TorchvisionBackend(data, CPU, threads=1)
+        assert backend._kind == np.float32
+        backend._kind = kind
+        ((_, images),) = backend.stream(iter([job([encode(picture(number, 60, 80)) for number in range(3)], *rows)]))
+        backend.close()
+        found.append(images)
+    assert torch.equal(*found)
