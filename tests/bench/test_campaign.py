@@ -10,7 +10,8 @@ import time
 import pytest
 
 from reproduce.bench import __main__ as bench
-from reproduce.bench import campaign, contest
+from reproduce.bench import apart, campaign, contest, process
+from reproduce.bench import step as bench_step
 from reproduce.bench.steps import plan, step
 from reproduce.bench.steps.run import SUMMARY, Campaign
 from reproduce.bench.steps.step import OUT, Step
@@ -137,6 +138,22 @@ def test_every_step_can_be_asked_for(device):
         asked = json.loads(request)
         recipe = asked.get("caches", asked)
         configs.load(recipe["config"], recipe["overrides"])
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_commands_take_the_words_of_their_steps(device, tmp_path, monkeypatch):
+    """Up to the request that a process gets, which is never started."""
+    monkeypatch.setattr(bench_step, "gpu_count", lambda: 1)
+    held = []
+    for owner in (process, apart):
+        monkeypatch.setattr(owner, "run", lambda *given: held.append(given) or 0)
+    monkeypatch.setattr(process, "keep", lambda *given: held.append(given) or 0)
+    commands = [one for one in plan.steps(device) if one.words[0] == "reproduce.bench"]
+    for one in commands:
+        assert bench.main([*one.argv(tmp_path / "found.json")[1:]]) == 0, one.name
+    assert len(held) == len(commands)
+    sizes = [given[1]["contests"][0] for given in held if given[0] == "step"]
+    assert [one["precisions"] for one in sizes] == ([["bf16"]] * 2 + [["fp16" if device == "cuda" else "fp32"]] * 2)
 
 
 def test_a_gpus_campaign_fits_two_calls():

@@ -11,7 +11,9 @@ PARITY = [*SYNTHETIC, "batch.workers=4", "data.train_images=2560"]
 PAIR = [*SYNTHETIC, "batch.workers=2", "batch.local_batch=8", "data.train_images=512"]
 CUT = ["schedule.epochs=4", "schedule.warmup_epochs=1", "schedule.decay_epochs=3", "evaluation.every=2",
        "evaluation.offset=2", "data.unaugmented_epochs=0"]  # fmt: skip
-LONGER = ["schedule.epochs=30", "schedule.warmup_epochs=10", "schedule.decay_epochs=20"]
+# long enough for a signal to meet it
+LONGER = {"cpu": ["schedule.epochs=30", "schedule.warmup_epochs=10", "schedule.decay_epochs=20"],
+          "cuda": ["schedule.epochs=1500", "schedule.warmup_epochs=500", "schedule.decay_epochs=1000"]}  # fmt: skip
 SMALL_50 = ["data.image_size=64"]
 
 
@@ -52,10 +54,10 @@ def on_gpu() -> list[Step]:
         headline("cuda", [], 150),
         bubble("cuda", resnet50(1, 40)["overrides"], 8, 60),
         command("loader", "the same with JPEGs that the loader reads meanwhile",
-                ("profile", str(PAPER), "--photographs", "1920", "--set", "batch.workers=12", "--set",
+                ("profile", str(PAPER), "--photographs", "960", "--set", "batch.workers=12", "--set",
                  "batch.local_batch=40"), "cuda", 150),
         dali("cuda", 240, 60),
-        caches("cuda", resnet50(12, 40), 3, 200),
+        caches("cuda", resnet50(12, 40), 1, 260),
         contest("step_1x40_fp16", "1x40", "fp16", "cuda", 240, "--rounds", "4"),
         contest("step_12x40_fp16", "12x40", "fp16", "cuda", 360, "--rounds", "4", "--updates", "8"),
     ]  # fmt: skip
@@ -105,7 +107,7 @@ def checks(device: str, estimate: float) -> list[Step]:
         quick_step(device, "world", "collectives of a world of one, recorded and disconnected", "world",
                    {"overrides": PAIR}, estimate, 120),
         quick_step(device, "interrupted", "SIGTERM in the middle of a run, and a resume to the same bits", "commands",
-                   {"what": "interrupted", "overrides": [*TINY, *LONGER]}, 2 * estimate, 300),
+                   {"what": "interrupted", "overrides": [*TINY, *LONGER[device]]}, 2 * estimate, 300),
     ]  # fmt: skip
 
 

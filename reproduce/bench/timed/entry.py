@@ -28,7 +28,7 @@ def serve(name: str, measure: Callable[[dict, torch.device], list[Table]]) -> No
         request = json.loads((sys.argv[1:] if argv is None else argv)[0])
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))
         torch.set_flush_denormal(True)  # gradients scaled again and again end as denormals, 50x slower on CPUs
-        device = torch.device(request.get("device", "cpu"))
+        device = torch.device("cuda", 0) if request.get("device") == "cuda" else torch.device("cpu")
         if device.type == "cuda" and not torch.cuda.is_available():
             raise UserError("--device cuda: PyTorch finds no GPU here: leave it out, or use a machine that has one")
         about, tables = machine(device) | {"cores": os.cpu_count()}, []

@@ -75,6 +75,7 @@ def row(name: str, found: float, allowed: float) -> Row:
 def measure(request: dict, device: torch.device) -> list[Table]:
     """request: "config", "overrides", "updates" (more than the graph's warm-up)."""
     keep_fp32("fp32")
+    torch.backends.cudnn.deterministic = True  # else no two runs on a GPU need be equal in every bit
     config, updates = configs.load(request["config"], request["overrides"]), request["updates"]
     runner = Runner(config, updates)
     start = runner.weights(Way(device), 0)
