@@ -55,9 +55,10 @@ def render(cells, result, given):
     facts = exchange.side_car(title, given.tier, result)
     facts["modelled"] = {"kind": "modelled", "rules": [one.facts() for one in modelled], **cluster.facts()}
     paths = plot.save(figure, given.out, "groups", facts)
-    body = table.markdown(steptimes.HEADER, cells) + exchange.notes(result) if result else f"{exchange.MISSING}\n"
+    notes = table.escape_markdown(exchange.notes(result)) if result else ""
+    body = table.markdown(steptimes.HEADER, cells) + notes if result else f"{exchange.MISSING}\n"
     body += exchange.modelled_notes(cluster, modelled) + table.markdown(*exchange.modelled_rows(modelled))
-    return [*paths, output.write(given.out, "groups.md", f"# {title}\n\n{body}")]
+    return [*paths, output.write(given.out, "groups.md", f"# {table.escape_markdown(title)}\n\n{body}")]
 
 
 def draw(given):

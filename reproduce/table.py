@@ -16,9 +16,15 @@ def escape_latex(text: str) -> str:
     return arrow.join("".join(LATEX.get(char, char) for char in part) for part in text.split("->"))
 
 
+def escape_markdown(text: str) -> str:
+    """Text of a log that makes no tag, entity or link in Markdown; an ASCII arrow stays as it is."""
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace("](", r"]\(")
+    return "->".join(part.replace(">", "&gt;") for part in text.split("->"))
+
+
 def markdown(header: list[str], rows: list[list[str]]) -> str:
     def line(cells):
-        return "| " + " | ".join(cell.replace("|", r"\|").replace("\n", " ") for cell in cells) + " |"
+        return "| " + " | ".join(escape_markdown(cell).replace("|", r"\|").replace("\n", " ") for cell in cells) + " |"
 
     return "\n".join([line(header), "|" + "---|" * len(header), *map(line, rows)]) + "\n"
 

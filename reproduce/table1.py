@@ -72,7 +72,7 @@ def render(cells, facts, given):
     found = by_row(given)
     second, files = render_rows(found)
     files |= {
-        "table1.md": f"# {title}\n\n{table.markdown(compare.HEADER, cells)}{NOTES}{second}",
+        "table1.md": f"# {table.escape_markdown(title)}\n\n{table.markdown(compare.HEADER, cells)}{NOTES}{second}",
         "table1.csv": table.comma_separated(compare.HEADER, cells),
         "table1.tex": table.latex(compare.HEADER, cells, compare.LATEX_COLUMNS, title, first_measured),
         "table1.json": output.to_json({

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import StrMethodFormatter
 
 from reproduce import files
-from reproduce.errors import UserError, shown
+from reproduce.errors import UserError
 from reproduce.figures import plot
 
 OURS = (plot.BLUE, plot.BLACK)
@@ -39,11 +39,6 @@ class Timed:
     seconds: float
     style: dict
     name: str = ""
-
-
-def as_text(name: str) -> str:
-    """A name out of a log, for a figure: no formula, no control characters."""
-    return shown(name).replace("$", r"\$")
 
 
 def looks(curves: Sequence[Curve]) -> dict[str, dict]:
@@ -75,7 +70,7 @@ def curves(ax: Axes, drawn: Sequence[Curve], targets: Sequence[float] = ()) -> N
     if len(names) > NAMED:
         names = [*names[:NAMED], f"and {len(names) - NAMED} more systems"]
         handles.append(Line2D([], [], linestyle="none"))
-    ax.figure.legend(handles, [as_text(name) for name in names], loc="outside lower center", ncols=3, fontsize=7.5)
+    ax.figure.legend(handles, names, loc="outside lower center", ncols=3, fontsize=7.5)
     ax.set(xlabel="epoch, as logged", ylabel="top-1 accuracy, %")
 
 
@@ -84,7 +79,7 @@ def times(ax: Axes, points: Sequence[Timed]) -> None:
     for point in points:
         marker = "*" if point.name else plot.MARKERS[DASHES.index(point.style["linestyle"])]
         ax.plot([point.batch], [point.seconds], marker, markersize=14 if point.name else 5, alpha=0.75,
-                color=point.style["color"], label=as_text(point.name) or None)  # fmt: skip
+                color=point.style["color"], label=point.name or None)  # fmt: skip
     if not points:
         ax.text(0.5, 0.5, "no run with a logged mini-batch reached its target", transform=ax.transAxes, ha="center")
     for axis, values in ((ax.xaxis, [p.batch for p in points]), (ax.yaxis, [p.seconds for p in points])):
@@ -101,6 +96,7 @@ def save(figure: Figure, path: Path) -> None:
     kind = Path(path).suffix.removeprefix(".").lower()
     if kind not in ("png", "pdf", "svg"):
         raise UserError(f"{path}: --draw writes .png, .pdf or .svg: name such a file")
+    plot.as_written(figure)
     buffer = io.BytesIO()
     figure.savefig(buffer, format=kind)
     plot.plt.close(figure)

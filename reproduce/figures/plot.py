@@ -9,9 +9,11 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.text import Text
+from matplotlib.ticker import LogFormatter, MaxNLocator, ScalarFormatter
 from matplotlib.transforms import ScaledTranslation, Transform
 
+from reproduce.errors import shown
 from reproduce.figures import svg
 from reproduce.figures.series import Series
 from reproduce.results import output
@@ -108,8 +110,22 @@ def letter(ax: Axes, name: str) -> None:
     ax.set_title(name, loc="left", fontweight="bold")
 
 
+def as_written(figure: Figure) -> None:
+    """Have every text of a figure drawn letter by letter: a log's '$' begins no formula, nor is a control a control.
+
+    But for the numbers along axes, which matplotlib itself writes as formulas.
+    """
+    axes = [axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)]
+    own = [axis for axis in axes if isinstance(axis.get_major_formatter(), LogFormatter | ScalarFormatter)]
+    numbers = {id(label) for axis in own for label in axis.findobj(Text) if label is not axis.label}
+    for text in figure.findobj(Text):
+        if id(text) not in numbers and ("$" in text.get_text() or not text.get_text().isprintable()):
+            text.set(text="\n".join(map(shown, text.get_text().split("\n"))), parse_math=False)
+
+
 def save(figure: Figure, out: Path, name: str, facts: dict) -> list[Path]:
     """Write NAME.png, .pdf, .svg and .json. The same numbers give the same bytes: no dates are written."""
+    as_written(figure)
     paths = []
     for suffix, metadata in (("png", {}), ("pdf", {"CreationDate": None})):
         buffer = io.BytesIO()

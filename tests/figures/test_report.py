@@ -135,6 +135,9 @@ def test_latex_compiles(results):
 
 def test_markdown_cells_cannot_break_the_table():
     assert table.markdown(["a"], [["x|y\nz"]]).splitlines()[-1] == r"| x\|y z |"
+    raw = "a & <script>alert(1)</script> [x](javascript:alert(1)) 8 -> 16"
+    escaped = r"a &amp; &lt;script&gt;alert(1)&lt;/script&gt; [x]\(javascript:alert(1)) 8 -> 16"
+    assert table.markdown(["a"], [[raw]]).splitlines()[-1] == f"| {escaped} |"
 
 
 def test_recalled_is_never_printed_without_the_word(results):

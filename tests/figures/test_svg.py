@@ -65,3 +65,19 @@ def test_neither_date_nor_version_is_written(axes):
     axes.plot([1, 2], [1, 2])
     first, second = (svg.render(axes.figure) for _ in range(2))
     assert first == second and b"dc:date" not in first and b"Matplotlib v" not in first
+
+
+def test_a_name_with_a_dollar_or_a_control_character_is_drawn_letter_by_letter(axes, tmp_path):
+    """Each of these would be a formula that does not parse; the powers of ten along an axis are one that does."""
+    foreign = "a $\\frac$ b\x1b[2J"
+    axes.plot([1, 10, 1000], [1, 2, 3], label=foreign)
+    axes.set(xscale="log", title=foreign, xlabel=foreign)
+    axes.set_yticks([1, 2], [foreign, "$x^$"])
+    axes.annotate(foreign, (1, 1))
+    axes.legend()
+    axes.figure.suptitle(f"{foreign}\nsecond line")
+    axes.figure.legend(loc="outside lower center")
+    plot.save(axes.figure, tmp_path, "a", {})
+    assert axes.get_title() == "a $\\frac$ b\\x1b[2J" and axes.figure.get_suptitle().count("\n") == 1
+    assert "$\\mathdefault{10^{1}}$" in [text.get_text() for text in axes.get_xticklabels()]
+    assert all(text.get_parse_math() for text in axes.get_xticklabels())
