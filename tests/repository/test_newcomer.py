@@ -1,4 +1,5 @@
-"""What somebody adds is found everywhere: a figure by its file and one line, a data set by its name."""
+"""What somebody adds is found everywhere: a figure or a recipe by its file and one line, a data set and a cluster by
+their name alone."""
 
 import subprocess
 import sys
@@ -42,6 +43,17 @@ if __name__ == "__main__":
     sys.exit(main())
 '''
 
+RECIPE = '''extends = "headline_b800_w20.toml"
+
+[run]
+name = "mine_b800_w20"
+title = "A newcomer's recipe"
+tier = "quick"
+
+[data]
+dataset = { value = "my-images", source = "chosen_here", ref = "a newcomer's folder" }
+'''
+
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
@@ -59,7 +71,7 @@ def clone(tmp_path_factory):
 
 def listed(clone) -> None:
     path = clone / "reproduce" / "artefacts.py"
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8").replace('"groups", "figure9")', '"groups")')
     path.write_text(text.replace('"groups")', '"groups", "figure9")'), encoding="utf-8")
 
 
@@ -107,3 +119,33 @@ def test_a_data_set_is_read_from_a_folder_of_its_name(tmp_path):
     assert plan.folder_of("imagenet") == tmp_path / "data"
     sets = {job.config.data.dataset for job in plan.jobs} - {"synthetic"}
     assert {plan.folder_of(name) for name in sets} == {tmp_path / "data" / "fashion_mnist"}
+
+
+def test_a_new_recipe_and_its_data_are_listed_shown_and_trained_on(clone, tmp_path):
+    """The recipe is one file, and a word in the line of the figure that shows it; the data set is a folder's name."""
+    (clone / "paper_configs" / "quick" / "mine_b800_w20.toml").write_text(RECIPE)
+    figure = clone / "reproduce" / "figure9.py"
+    figure.write_text(FIGURE.replace("QUICK_PAIR})", '(*QUICK_PAIR, "quick/mine_b800_w20")})'))
+    listed(clone)
+    rows = python(clone, "-m", "reproduce.run_all", "--list", "--tier", "quick").stdout.splitlines()
+    assert [row.split()[:3] for row in rows if row.startswith("figure9")] == [["figure9", "quick", "3"]]
+    shown = python(clone, "-m", "reproduce.config", "paper_configs/quick/mine_b800_w20.toml").stdout
+    assert "my-images" in shown and "a newcomer's folder" in shown
+    given = ["--dry-run", "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
+    done = python(clone, "reproduce/figure9.py", *given)
+    trains = [line for line in done.stdout.splitlines() if "paper_configs/quick/mine_b800_w20.toml" in line]
+    assert len(trains) == 1 and f"--data {tmp_path / 'data' / 'my-images'} " in trains[0], done.stderr
+
+
+def test_a_new_cluster_is_one_file(clone, tmp_path):
+    clusters = clone / "paper_configs" / "clusters"
+    text = (clusters / "dgx-h100.toml").read_text(encoding="utf-8")
+    (clusters / "my-cluster.toml").write_text(text.replace('"dgx-h100"', '"my-cluster"'), encoding="utf-8")
+    asked = ["--cluster", "my-cluster", "--gpus", "64", "--local-batch", "40"]
+    predicted = python(clone, "-m", "reproduce.cluster", *asked)
+    assert predicted.returncode == 0 and "images/s" in predicted.stdout, predicted.stderr
+    given = ["--launcher", "slurm", "--only", "table1", "--dry-run", "--out", str(tmp_path), "--cluster"]
+    done = python(clone, "-m", "reproduce.run_all", *given, "my-cluster")
+    assert done.returncode == 0 and "#SBATCH --gpus-per-node=8" in done.stdout, done.stderr
+    refused = python(clone, "-m", "reproduce.run_all", *given, "my-clustre")
+    assert refused.returncode == 2 and "did you mean 'my-cluster'?" in refused.stderr
