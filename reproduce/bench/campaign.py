@@ -45,7 +45,7 @@ def chosen(steps: list[Step], only: list[str] | None) -> list[Step]:
     names = [one.name for one in steps]
     for name in only or ():
         if name not in names:
-            raise UserError(f"--only {name}: no such step{nearest(name, names)}: --list names them")
+            raise UserError(f"--only {name}: no such step{nearest(name, names)} (--list names them)")
     return [one for one in steps if not only or one.name in only]
 
 

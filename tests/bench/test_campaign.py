@@ -188,7 +188,7 @@ def test_the_list_runs_nothing(tmp_path, capsys):
     [
         ([], "no NVIDIA GPU found: add --cpu"),
         (["--minutes", "0"], "--minutes 0: must be above 0"),
-        (["--cpu", "--only", "parety"], "--only parety: no such step: did you mean parity?"),
+        (["--cpu", "--only", "parety"], "--only parety: no such step: did you mean 'parity'?"),
     ],
 )
 def test_bad_input_is_one_line_and_starts_nothing(options, says, tmp_path, capsys, monkeypatch):
