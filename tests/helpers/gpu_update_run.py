@@ -38,13 +38,14 @@ GRAPH = {"lars": "compiled", "batch_norm": "vectorised", "cuda_graph": True}
 # a process of a node of two GPUs, of two nodes, each process with one worker, as in the paper
 ONE_WORKER = {"config": PAPER, "processes": 4, "set": ["batch.workers=4"]}
 NODE = {"config": PAPER, "processes": 1, "set": ["batch.workers=12", "data.train_images=9000"]}
+AKIBA = {"config": "paper_configs/quick/akiba_b320_w10.toml", "processes": 2, "set": ["batch.workers=2"]}
 SCENARIOS = {
     "paper, bf16": ONE_WORKER,
     "paper, fp16": ONE_WORKER | {"precision": "fp16"},
     "paper, fp32, flat": ONE_WORKER
     | {"precision": "fp32", "set": ["batch.workers=4", 'communication.allreduce="flat"', 'communication.wire="fp32"']},
     "paper, recorded": ONE_WORKER | {"execution": GRAPH | {"batch_norm": "split"}},
-    "rmsprop warm-up": {"config": "paper_configs/quick/akiba_b320_w10.toml", "processes": 1, "set": []},
+    "rmsprop warm-up": AKIBA,
     "node": NODE,
     "node, recorded": NODE | {"execution": GRAPH},
 }
