@@ -9,7 +9,17 @@ from tests.fuzz.oracle import findings
 from tests.fuzz.scene import Entry, Scene, changed, from_json
 from tests.helpers import warm
 
+INPUTS = 160
 ENV = os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+def test_bad_inputs_of_every_kind():
+    done = warm.run("tests.fuzz", ["--inputs", str(INPUTS), "--seed", "1", "--jobs", "2"], env=ENV)
+    assert done.returncode == 0, done.stdout[-5000:]
+    lines = done.stdout.splitlines()
+    counts = {line.split()[0]: int(line.split()[1].replace(",", "")) for line in lines if line[:1].isalpha() and
+              line.split()[1][0].isdigit()}  # fmt: skip
+    assert counts.pop("all") >= INPUTS and min(counts.values()) >= 4 and len(counts) >= 12
 
 
 @pytest.mark.parametrize(("fault", "kind"), [("json", "traceback"), ("whole", "damage"), ("link", "damage")])
