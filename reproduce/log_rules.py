@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from reproduce.logged import CONFIG, ENVIRONMENT, RESULT, RESUMED, Event, is_count, is_number
-from reproduce.recipe import schema
-from reproduce.recipe.schema import Config
+from reproduce.recipe import config as recipes
+from reproduce.recipe.config import Config
+from reproduce.recipe.schema import digest
 
 Events = list[tuple[float, Event]]
 NUMBERS = (AttributeError, KeyError, TypeError, ValueError, IndexError, ArithmeticError, RecursionError)
@@ -35,13 +36,13 @@ def objections(events: Events) -> Iterator[str]:
     values = {event.key: event.value for _, event in events}
     yield from facts(values, [event.value for _, event in events if event.key in (ENVIRONMENT, RESUMED)])
     about = values[CONFIG]
-    if about["hash"] != schema.digest(about["recipe"]):
+    if about["hash"] != digest(about["recipe"]):
         yield f"its recipe is not the one of its hash {about['hash']}: it was changed afterwards"
     stops = [event for _, event in events if event.key == "epoch_stop"]
     epochs = about["recipe"]["schedule"]["epochs"]
     if len(stops) != epochs:
         yield f"holds {len(stops)} of {epochs} epochs"
-    config = schema.of_recipe(about["recipe"])
+    config = recipes.of_recipe(about["recipe"])
     yield from header(events, config)
     yield from order(events)
     yield from work(stops, config)

@@ -9,7 +9,7 @@ from reproduce.cluster.machine import Cluster
 from reproduce.cluster.run import run
 from reproduce.cluster.step import Work
 from reproduce.cluster.uncertainty import draws, spread
-from reproduce.recipe.schema import Config
+from reproduce.recipe.config import Config
 
 
 @dataclass(frozen=True)

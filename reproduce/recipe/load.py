@@ -17,9 +17,10 @@ from reproduce.errors import ConfigError, command
 from reproduce.logged import is_number
 from reproduce.nearest import nearest
 from reproduce.paths import CONFIGS
+from reproduce.recipe.config import Config
 from reproduce.recipe.rules import check
 from reproduce.recipe.runs import VARIANT, name_of, parts
-from reproduce.recipe.schema import RECIPE, SECTIONS, SOURCES, Config, Source
+from reproduce.recipe.schema import RECIPE, SECTIONS, SOURCES, Source
 from reproduce.words import Parser
 
 LARGEST = 10**12  # of a whole number

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reproduce.errors import ConfigError
+from reproduce.recipe.config import Config
 from reproduce.recipe.grouping import RULES, is_rule
-from reproduce.recipe.schema import LARS_PRESETS, Config
+from reproduce.recipe.schema import LARS_PRESETS
 
 Rule = Callable[[bool, str, str], None]
 MOST_EPOCHS = 10_000  # there are lists of that length

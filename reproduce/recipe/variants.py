@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from reproduce.paths import CONFIGS
 from reproduce.recipe import load as configs
-from reproduce.recipe.schema import Config
+from reproduce.recipe.config import Config
 
 REFERENCE = "reference"
 REGIMES = {"scarce": "quick/scarce_b1600_w40", "headline": "quick/headline_b800_w20"}
