@@ -91,9 +91,10 @@ def measure(request: dict, device: torch.device) -> list[Table]:
     if device.type == "cuda":
         on_cpu = runner.weights(Way(torch.device("cpu")))
         compared.insert(0, ("GPU against CPU", split, on_cpu, ROUNDING))
-    rows = tuple(row(name, difference(one, other, start), allowed) for name, one, other, allowed in compared)
+    rows = [row(name, difference(one, other, start), allowed) for name, one, other, allowed in compared]
+    rows.sort(key=lambda row: -row.values[0])  # the first is what a summary shows
     work = f"{config.run.name}, {config.batch.workers} x {config.local_batch(0)} images, {updates} updates, fp32"
-    return [Table("Weights by another way", work, "difference", None, rows)]
+    return [Table("Weights by another way", work, "difference", None, tuple(rows))]
 
 
 if __name__ == "__main__":
