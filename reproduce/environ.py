@@ -6,6 +6,7 @@
     REPRODUCE_RECIPES     a folder whose recipes take the place of those of the same name in paper_configs: a rehearsal
     CC                    a command, which may have a wrapper and options: "ccache gcc"
     XDG_CACHE_HOME        an absolute path, else ignored as its standard says; then HOME, then the account's own
+    MPLBACKEND            ignored, as is every matplotlibrc: figures are the same on every machine
     RANK and the like     whole numbers, see `reproduce.engine.dist.place`
     GIT_*                 never passed on: the revision asked for is this package's
 
@@ -13,6 +14,7 @@ A variable that is set but empty counts as not set, but for CUDA_VISIBLE_DEVICES
 what pip is told are dealt with in setup.sh and run_all.sh. Imports nothing outside the standard library.
 """
 
+import importlib
 import os
 import shlex
 from collections.abc import Mapping
@@ -77,6 +79,19 @@ def cache_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
         return (Path(home) if home else Path.home()) / ".cache"
     except RuntimeError:  # neither HOME nor an account
         return None
+
+
+def ignore_matplotlib_settings() -> None:
+    """Have matplotlib, once it is imported, read no settings of the user's: they may be damaged, or a pipe."""
+    os.environ["MPLBACKEND"] = "Agg"  # one that is not installed here, such as a notebook's own, fails
+    os.environ["MATPLOTLIBRC"] = os.devnull
+    if os.path.lexists("matplotlibrc"):  # in the current folder, where it is looked for first
+        here = os.getcwd()
+        os.chdir(Path(__file__).parent)
+        try:
+            importlib.import_module("matplotlib")
+        finally:
+            os.chdir(here)
 
 
 def without(prefix: str, environ: Mapping[str, str] = os.environ) -> dict[str, str]:

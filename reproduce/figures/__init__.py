@@ -1,6 +1,5 @@
 """Drawing: the style, series with their kinds, and the parts that figure scripts share. Needs no torch."""
 
-import os
+from reproduce import environ
 
-# Before matplotlib is imported: it fails on a back-end that is not installed here, such as a notebook's own.
-os.environ["MPLBACKEND"] = "Agg"
+environ.ignore_matplotlib_settings()  # before it is imported

@@ -164,14 +164,15 @@ def collect(results: Path, run: str, folder: Path | None = None, changes: Sequen
     """
     results = Path(results)
     config = configs.load_run(run, folder, changes)
-    logs, left_out = [], []
+    logs: list[RunLog] = []
+    left_out: list[LeftOut] = []
     try:
         paths = sorted(log_path(results, config.run.name, 0).parent.glob("result_*.txt"), key=_numerically)
     except OSError as error:
         raise LogError(f"{results}/logs: not readable: {error.strerror}: check its permissions") from None
     for path in paths:
         log = read_log(path)
-        objection = _objection(log, config)
+        objection = _objection(log, config) or _copied(log, logs)
         if objection:
             left_out.append(LeftOut(path.relative_to(results).as_posix(), objection))
         else:
@@ -181,6 +182,13 @@ def collect(results: Path, run: str, folder: Path | None = None, changes: Sequen
 
 def _numerically(path: Path) -> tuple[int, str]:
     return len(path.name), path.name
+
+
+def _copied(log: RunLog, others: Sequence[RunLog]) -> str:
+    """Whether it is one of the others under another name, in words: no two seeds end with the same weights."""
+    digest = log.result.get("weights_sha256")
+    same = [other.path.name for other in others if digest and other.result.get("weights_sha256") == digest]
+    return f"copy of {same[0]}: it ends with the same weights" if same else ""
 
 
 def _objection(log: RunLog, config: Config) -> str:

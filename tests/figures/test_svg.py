@@ -1,11 +1,15 @@
 """Figures as SVG: every point of a series says its value, where it is drawn; nothing of the day or machine is in it."""
 
+import os
 import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 
 import pytest
 
 from reproduce.figures import plot, svg
+from tests.helpers import ROOT
 
 NS = {"svg": "http://www.w3.org/2000/svg"}
 
@@ -81,3 +85,16 @@ def test_a_name_with_a_dollar_or_a_control_character_is_drawn_letter_by_letter(a
     assert axes.get_title() == "a $\\frac$ b\\x1b[2J" and axes.figure.get_suptitle().count("\n") == 1
     assert "$\\mathdefault{10^{1}}$" in [text.get_text() for text in axes.get_xticklabels()]
     assert all(text.get_parse_math() for text in axes.get_xticklabels())
+
+
+@pytest.mark.parametrize("there", ["MATPLOTLIBRC", "the current folder"])
+@pytest.mark.parametrize("what", ["damaged", "a pipe"])
+def test_no_settings_of_the_users_are_read(tmp_path, there, what):
+    path = tmp_path / "matplotlibrc"
+    path.write_bytes(b"font.family: caf\xe9\n") if what == "damaged" else os.mkfifo(path)
+    place = {"MATPLOTLIBRC": str(path)} if there == "MATPLOTLIBRC" else {}
+    folder = ROOT if place else tmp_path
+    env = os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "module://nowhere"} | place
+    command = [sys.executable, "-c", "from reproduce.figures import plot; print(plot.plt.get_backend())"]
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout.lower()) == (0, "agg\n"), done.stderr

@@ -41,7 +41,7 @@ def write_log(results, run=RUN, seed=0, top1=0.9, seconds=100.0, hardware="Test 
             log(end, "eval_start", kind="INTERVAL_START", epoch_num=epoch)
             log(end, "eval_accuracy", top1 * curve(epoch / config.schedule.epochs), epoch_num=epoch)
             log(end, "eval_stop", kind="INTERVAL_END", epoch_num=epoch)
-    log(seconds, RESULT, {"updates": config.total_updates, "weights_sha256": "0" * 64})
+    log(seconds, RESULT, {"updates": config.total_updates, "weights_sha256": f"{seed:064x}"})
     log(seconds, "run_stop", kind="INTERVAL_END", status=stop, reason="stopped by the test")
     path = log_path(results, config.run.name, seed)
     path.parent.mkdir(parents=True, exist_ok=True)

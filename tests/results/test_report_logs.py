@@ -123,3 +123,15 @@ def test_synthetic_images_have_no_accuracy(tmp_path):
 def test_a_run_without_config_file_is_an_error_in_one_line(tmp_path):
     with pytest.raises(ConfigError, match="no such config file"):
         measured.collect(tmp_path, "quick/no_such_run")
+
+
+def test_a_copy_of_a_log_counts_once_and_is_named(tmp_path):
+    """Under the name of another seed, which was written into it as well."""
+    write_log(tmp_path, seed=1)
+    log = write_log(tmp_path, seed=2)
+    text = log.with_name("result_1.txt").read_text()
+    log.write_text(text.replace('"key": "seed", "value": 1', '"key": "seed", "value": 2'))
+    found = measured.collect(tmp_path, RUN)
+    assert found.n == 1 and [(item.log.split("/")[-1], item.reason) for item in found.left_out] == [
+        ("result_2.txt", "copy of result_1.txt: it ends with the same weights")
+    ]
