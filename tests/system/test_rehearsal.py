@@ -14,7 +14,7 @@ from reproduce.recipe import load as configs
 from reproduce.recipe.runs import FULL_RECIPE
 from reproduce.report import publish
 from reproduce.results.measured import collect
-from reproduce.runner import main as runner
+from reproduce.runner import training
 
 HEADLINE = FULL_RECIPE[0]
 
@@ -29,7 +29,7 @@ def rehearsal(tmp_path, monkeypatch):
     """A folder with images and recipes, which take the place of the package's own."""
     assert made(tmp_path) == 0
     monkeypatch.setenv("REPRODUCE_RECIPES", str(tmp_path / "recipes"))
-    monkeypatch.setattr(runner, "SETUP", ["bash", "-c", f"echo {sys.executable}"])
+    monkeypatch.setattr(training, "SETUP", ["bash", "-c", f"echo {sys.executable}"])
     return tmp_path
 
 
