@@ -77,6 +77,11 @@ def say(error: UserError) -> None:
     print(text if isinstance(error, Preempted) else f"error: {text}", file=sys.stderr, flush=True)
 
 
+def wrote(path: object, more: str = "") -> None:
+    """Print what was written."""
+    print(f"wrote {shown(str(path))}{more}")
+
+
 def shown(text: str) -> str:
     """Foreign text for a terminal: on one line, control characters and halves of pairs as \\xNN or \\uNNNN."""
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)

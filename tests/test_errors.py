@@ -2,9 +2,11 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
+from reproduce import errors
 from reproduce.errors import command
 
 
@@ -32,3 +34,10 @@ def test_a_full_disk_without_a_path_is_one_line(capsys):
 def test_a_bug_keeps_its_traceback(error):
     with pytest.raises(type(error)):
         failing(error)()
+
+
+def test_what_is_printed_of_a_path_or_an_error_cannot_act_on_the_terminal(capsys):
+    errors.wrote(Path("\x1b[2J\n\udce9"))
+    errors.say(errors.UserError("a\x07", "more\nlines"))
+    said = capsys.readouterr()
+    assert said.out == "wrote \\x1b[2J\\n\\udce9\n" and said.err == "error: a\\x07\n  more\\nlines\n"

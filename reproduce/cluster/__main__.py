@@ -15,7 +15,7 @@ from pathlib import Path
 from reproduce.cluster import calibrate, choose, files, local, planning, show, validation
 from reproduce.cluster.step import Work, step
 from reproduce.cluster.uncertainty import drawn, draws, sensitivities
-from reproduce.errors import UserError, command
+from reproduce.errors import UserError, command, wrote
 from reproduce.results import output
 from reproduce.words import Parser
 
@@ -74,10 +74,10 @@ def calibrated(given: argparse.Namespace) -> int:
         worst = max(one.residuals, key=lambda row: abs(one.residuals[row]))
         values = ", ".join(f"{name} = {value:.4g}" for name, value in one.values.items())
         print(f"{one.stack}: {values}; largest residual {one.residuals[worst]:+.1f} % ({worst})")
-    print(f"wrote {output.write(path.parent, path.name, new)}")
+    wrote(output.write(path.parent, path.name, new))
     if not given.out:
         years, found = choose.solve()
-        print(f"wrote {output.write(files.FOLDER, files.CHOSEN.name, choose.to_toml(years, found))}: {found.coverage}")
+        wrote(output.write(files.FOLDER, files.CHOSEN.name, choose.to_toml(years, found)), f": {found.coverage}")
     return 0
 
 
@@ -92,7 +92,7 @@ def measured(given: argparse.Namespace) -> int:
     cluster = files.load(given.cluster, given.stack)
     path, content = calibrate.own_node(cluster, given.measured, given.local_batch, (given.out or Path(".")).parent)
     path = given.out or path
-    print(f"wrote {output.write(path.parent, path.name, content)}")
+    wrote(output.write(path.parent, path.name, content))
     job, gpus = Work(given.local_batch, files.NODE_RULE), int(cluster.node.gpus)
     before = drawn(job, gpus, draws(cluster)).rate.median
     print(f"one node: {given.measured:,.0f} images/s measured; {before:,.0f} modelled without it")
@@ -134,9 +134,9 @@ def main(argv=None) -> int:
     text = answer(given)
     print(text, end="")
     if given.out:
-        print(f"wrote {output.write(given.out.parent, given.out.name, text)}")
+        wrote(output.write(given.out.parent, given.out.name, text))
     if given.trace:
-        print(f"wrote {output.write(given.trace.parent, given.trace.name, traced(given))}")
+        wrote(output.write(given.trace.parent, given.trace.name, traced(given)))
     return 0
 
 

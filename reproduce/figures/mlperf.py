@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import StrMethodFormatter
 
 from reproduce import files
-from reproduce.errors import UserError
+from reproduce.errors import UserError, wrote
 from reproduce.figures import plot
 
 OURS = (plot.BLUE, plot.BLACK)
@@ -104,4 +104,4 @@ def save(figure: Figure, path: Path) -> None:
         files.write_whole(path, buffer.getvalue())
     except OSError as error:
         raise UserError(f"{path}: cannot write: {error.strerror}: choose another --draw") from None
-    print(f"wrote {path}")
+    wrote(path)

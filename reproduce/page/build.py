@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from reproduce.artefact import TIERS, Artefact
-from reproduce.errors import command
+from reproduce.errors import command, wrote
 from reproduce.judge import check, comparator, stored
 from reproduce.kinds import KINDS
 from reproduce.page.answer import LEAD, answer_section
@@ -109,4 +109,4 @@ def main(argv, artefacts: tuple[Artefact, ...], sections: Mapping[str, Callable[
     args = parser.parse_args(argv)
     results = output.results_folder(args.results, args.tier)
     given = Given(args.tier, results, args.out or results, artefacts, sections)
-    print(f"wrote {output.write(given.out, 'index.html', build(given, stored_curves(results)))}")
+    wrote(output.write(given.out, "index.html", build(given, stored_curves(results))))

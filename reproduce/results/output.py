@@ -7,7 +7,7 @@ from pathlib import Path
 
 from reproduce import files
 from reproduce.artefact import TIERS, Artefact
-from reproduce.errors import UserError
+from reproduce.errors import UserError, wrote
 from reproduce.paths import ROOT
 from reproduce.results.measured import Measurement
 from reproduce.words import Parser
@@ -76,7 +76,7 @@ def to_json(value: dict) -> str:
 def announce(paths: Iterable[Path], measurements: Iterable[Measurement]) -> None:
     """Print the files written, then a line per missing measurement and per log left out."""
     for path in paths:
-        print(f"wrote {path}")
+        wrote(path)
     for m in measurements:
         if m.missing:
             print(f"{m.run}: {m.missing}")
