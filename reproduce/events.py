@@ -192,7 +192,7 @@ def _interpret(path: Path, events: list[tuple[float, Event]]) -> RunLog:
     for _, event in events:
         first.setdefault(event.key, event.value)
     if not events:
-        return RunLog(path, "foreign", "holds no MLPerf event")
+        return RunLog(path, "foreign", "holds no MLPerf event as this package writes them")
     if not isinstance(first.get(CONFIG), dict):
         return RunLog(path, "foreign", "was not written by this package: it names no config")
     parts = [event.value for _, event in events if event.key in (ENVIRONMENT, RESUMED)]

@@ -7,7 +7,7 @@ happened, or the mutation of tests/mutations.py that shows it. A likely cause is
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reproduce.judge.comparator import Finding
+from reproduce.judge.runs import Finding
 
 START, PEAK, DECAY, END = "start", "peak", "decay", "end"
 

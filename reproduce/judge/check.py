@@ -15,7 +15,8 @@ from reproduce.errors import LogError, command
 from reproduce.events import RunLog, read_log
 from reproduce.judge import stored
 from reproduce.judge.causes import likely
-from reproduce.judge.comparator import LEVEL, Comparison, Facts, Reference, compare
+from reproduce.judge.comparator import LEVEL, Comparison, compare
+from reproduce.judge.runs import Facts, Reference
 from reproduce.judge.verdict import Verdict
 from reproduce.words import Parser
 

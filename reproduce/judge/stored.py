@@ -8,7 +8,7 @@ from pathlib import Path
 
 from reproduce.errors import LogError
 from reproduce.events import RunLog, read_events, read_log
-from reproduce.judge.comparator import Facts, Reference, Run
+from reproduce.judge.runs import Facts, Reference, Run
 from reproduce.paths import FIGURES
 from reproduce.results import public
 

@@ -15,10 +15,10 @@ from reproduce import files, table
 from reproduce.artefact import REPEATS
 from reproduce.artefacts import ARTEFACTS
 from reproduce.errors import UserError, command
-from reproduce.judge import techniques
+from reproduce.judge import power, techniques
 from reproduce.judge.claims import by_tier, judged
 from reproduce.kinds import KINDS
-from reproduce.paths import DOCUMENT, PUBLISHED, README
+from reproduce.paths import DOCUMENT, JUDGE, PUBLISHED, README
 from reproduce.report import campaigns, published
 from reproduce.report.result import result_block
 from reproduce.report.speed import speed_block
@@ -95,12 +95,15 @@ def benchmark_minutes(results: Path) -> str:
 
 def blocks_of(document: Path, folder: Path) -> dict[str, str]:
     """The generated blocks of a document by name, from the published logs in `folder`."""
+    if document.parent.name == JUDGE.parent.name:
+        return {"power": power.table_block(folder)}
     if document.name == README.name:
         return {"result": result_block(folder)}
     return {
         "claims": claims_block(folder), "artefacts": artefacts_block(folder), "values": values_block(),
         "kinds": kinds_block(), "speed": speed_block(folder / "bench"),
         "campaign": campaigns.block(folder / "bench"), "techniques": techniques.block(folder),
+        "power": power.sentence_block(folder),
     }  # fmt: skip
 
 
@@ -144,7 +147,7 @@ def check() -> list[str]:
     lines = published.departures(PUBLISHED) + published.damaged(PUBLISHED)
     if lines:
         lines.append("restore these from git, or, if they are meant, run python -m reproduce.report.claims --write")
-    for document in (DOCUMENT, README):
+    for document in (DOCUMENT, README, JUDGE):
         text = text_of(document)
         if renew(text, PUBLISHED, document) != text:
             lines.append(f"{document.name}: out of date: run python -m reproduce.report.claims --write")
@@ -156,7 +159,7 @@ def write() -> int:
     lines = published.damaged(PUBLISHED)
     if lines:
         raise UserError(f"{PUBLISHED}: nothing was written: restore from git, or remove:", *lines)
-    texts = {one: renew(text_of(one), PUBLISHED, one) for one in (DOCUMENT, README)}
+    texts = {one: renew(text_of(one), PUBLISHED, one) for one in (DOCUMENT, README, JUDGE)}
     output.write(PUBLISHED, published.NAME, published.listing(PUBLISHED))
     for document, text in texts.items():
         output.write(document.parent, document.name, text)

@@ -1,126 +1,92 @@
-"""Which size of change can the check see? Trains changed recipes and counts how often `report.check` refuses them.
+"""Which size of mistake can the check see? Trains with mistakes in the engine and counts how often they are refused.
 
-    python -m reproduce.trials.power --data data/fashion_mnist --out results/power [--seeds 5] [--first 101] [NAME...]
+    python -m reproduce.trials.power --data data/fashion_mnist --out results/power [--epochs 1] [--seeds 3] [--first 1]
+        [NAME...]
 
-Every change is trained with seeds from --first on, 101 by default, which are not stored (from 1 on they are: then the
-first epoch must also be that of the stored run), and its curves are compared as if they were of the unchanged
-recipe: what the check would see of a run under a wrong name. Row "none" is the unchanged recipe, so its share is that
-of false alarms. Runs that are there already are not trained again. Writes power.md and power.json below OUT. A row says
-what was measured and no more: 0 of 5 refused leaves a power of up to 43 %, at 95 %.
+Every mistake (`faulty`) is trained with seeds from --first on. From 1 on they are stored: then the first epoch must
+also be that of the stored run. From 101 on they are not. With --epochs only so many are trained, and nothing but the
+first epoch of a stored seed is compared. The log names the unchanged recipe, so that statistics alone can tell. Row
+"none" is the unchanged engine, so its share is that of false alarms. Runs that are there already are not trained again.
+Writes power.md and power.json below OUT. A row says what was measured and no more: 0 of 5 refused leaves a power of up
+to 43 %, at 95 %.
 """
 
+import statistics
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from reproduce.errors import UserError, command
-from reproduce.events import log_path, read_log
+from reproduce.events import log_path, read_events, read_log
 from reproduce.judge import stored
-from reproduce.judge.comparator import LEVEL, Comparison, Reference, compare
+from reproduce.judge.comparator import LEVEL, apart, compare
+from reproduce.judge.deviations import TWIN, unlike_twin
+from reproduce.judge.power import UNCHANGED, Row, markdown
+from reproduce.judge.runs import Reference
 from reproduce.paths import CONFIGS
 from reproduce.recipe import load as configs
 from reproduce.results import output
+from reproduce.trials.faulty import FAULTS
 from reproduce.words import Parser
 
 CONFIG = CONFIGS / "quick/regression_b160_w4.toml"
 FIRST_SEED = 101  # none of the stored ones
-RATES = (0.7, 0.85, 0.95, 1.05, 1.15, 1.3, 2.0)
 
 
-@dataclass(frozen=True)
-class Change:
-    """A changed recipe: overrides as --set takes them."""
-
-    name: str
-    overrides: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One change: how many of `n` runs were refused, and by which tests how often."""
-
-    name: str
-    n: int
-    refused: int
-    tests: dict[str, int]
-
-    def cells(self) -> list[str]:
-        by = ", ".join(f"{name} {count}" for name, count in sorted(self.tests.items(), key=lambda pair: -pair[1]))
-        low, high = interval(self.refused, self.n)
-        return [self.name, f"{self.refused} of {self.n}", f"{100 * low:.0f} to {100 * high:.0f} %", by or "none"]
-
-
-def changes(config: Path) -> list[Change]:
-    """The changes of a recipe, the unchanged one first."""
-    loaded = configs.load(config)
-    s, o = loaded.schedule, loaded.optimizer
-    rates = [Change(f"rate x {factor:g}", (f"schedule.peak_lr={s.peak_lr * factor!r}",)) for factor in RATES]
-    return [
-        Change("none", ()), *rates,
-        Change("no weight decay", ("optimizer.weight_decay=0.0",)),
-        Change("weight decay x 2", (f"optimizer.weight_decay={2 * o.weight_decay!r}",)),
-        Change("no label smoothing", ("optimizer.label_smoothing=0.0",)),
-        Change("momentum - 0.02", (f"optimizer.momentum={round(o.momentum - 0.02, 6)!r}",)),
-        Change("warm-up x 0.5", (f"schedule.warmup_epochs={s.warmup_epochs / 2!r}",)),
-        Change("no augmentation", (f"data.unaugmented_epochs={s.epochs}",)),
-    ]  # fmt: skip
-
-
-def train(change: Change, config: Path, seed: int, data: Path, out: Path) -> Path:
-    """The log of a changed run, which is trained unless it is there. Raises `UserError` if the run fails."""
-    folder = out / "".join(letter if letter.isalnum() or letter in ".-" else "_" for letter in change.name)
+def train(fault: str, config: Path, seed: int, data: Path, out: Path, epochs: int) -> Path:
+    """The log of a run with a mistake, which is trained unless it is there. Raises `UserError` if the run fails."""
+    folder = out / "".join(letter if letter.isalnum() or letter in ".-" else "_" for letter in fault)
     path = log_path(folder, config.stem, seed)
-    if ended(path):
+    if done(path, epochs):
         return path
-    argv = [sys.executable, "-m", "reproduce.engine.spawn", "2", str(config), "--seed", str(seed), "--data", str(data),
-            "--out", str(folder), *(word for one in change.overrides for word in ("--set", one))]  # fmt: skip
+    argv = [sys.executable, "-m", "reproduce.trials.faulty", fault, str(epochs), str(config), "--seed", str(seed),
+            "--data", str(data), "--out", str(folder), "--restart"]  # fmt: skip
     told = subprocess.run(argv, capture_output=True, text=True)
-    if not ended(path):
+    if not done(path, epochs):
         last = (told.stderr.strip() or "no word").splitlines()[-1]
-        raise UserError(f"{change.name}, seed {seed}: not trained: {last}")
+        raise UserError(f"{fault}, seed {seed}: not trained: {last}")
     return path
 
 
-def ended(path: Path) -> bool:
-    """Well, or by diverging, which the check is to notice as well."""
+def done(path: Path, epochs: int) -> bool:
+    """Whether a run has ended, or has all the epochs that were asked for."""
+    if read_log(path).status in ("complete", "aborted"):
+        return True
+    return path.is_file() and sum(event.key == "epoch_stop" for _, event in read_events(path)) >= epochs
+
+
+def outcome(path: Path, reference: Reference) -> list[str]:
+    """The tests that a run fails: all of them, or that of the first epoch for one that was cut short."""
     log = read_log(path)
-    return log.complete or log.diverged
+    if log.status == "aborted":
+        return ["divergence"]
+    run = stored.run_of(log)
+    if log.complete:
+        return sorted({finding.test for finding in compare(run, reference, LEVEL).findings})
+    twins, others = apart(run, reference)
+    if not twins:
+        raise UserError(f"{path}: seed {run.seed} is not stored, and a run cut short is compared with nothing else: "
+                        "give --first 1, or leave --epochs out")  # fmt: skip
+    return [finding.test for finding in unlike_twin(run, twins, others)]
 
 
-def outcome(path: Path, reference: Reference) -> Comparison | None:
-    """What the check would say of this run under the reference's name; None for a run that diverged."""
-    log = read_log(path)
-    return compare(replace(stored.run_of(log), facts=reference.facts), reference, LEVEL) if log.complete else None
+def shift(path: Path, reference: Reference) -> float | None:
+    """As in `Row.shifts`, of one run; None if it diverged within the first epoch."""
+    run = stored.run_of(read_log(path))
+    twins, others = apart(run, reference)
+    losses = [known.loss[1] for known in others.runs]
+    if 1 not in run.loss:
+        return None
+    return (run.loss[1] - (twins[0].loss[1] if twins else statistics.fmean(losses))) / statistics.stdev(losses)
 
 
-def row(change: Change, found: list[Comparison | None]) -> Row:
-    tests: dict[str, int] = {}
-    for one in found:
-        for test in {"divergence"} if one is None else {finding.test for finding in one.findings}:
-            tests[test] = tests.get(test, 0) + 1
-    refused = sum(one is None or one.verdict.word == "outside" for one in found)
-    return Row(change.name, len(found), refused, tests)
-
-
-def interval(hits: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a share, after Wilson."""
-    z2 = 1.96**2
-    middle, half = (hits + z2 / 2) / (n + z2), 1.96 * (hits * (n - hits) / n + z2 / 4) ** 0.5 / (n + z2)
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
-def markdown(rows: list[Row], reference: Reference, seeds: range) -> str:
-    stored_ones = {run.seed for run in reference.runs} & set(seeds)
-    which = "stored" if stored_ones == set(seeds) else "not stored" if not stored_ones else "some of them stored"
-    words = f"seeds {seeds[0]} to {seeds[-1]}, {which}"
-    head = (
-        f"Measured: runs of {reference.name} with one change, compared with {len(reference.runs)} stored runs, each "
-        f"test at a level of {LEVEL}; {words}. The row \"none\" counts false alarms.\n"
-    )
-    table = [["change", "refused", "95 % interval", "tests that failed, in how many runs"], ["---"] * 4]
-    table += [one.cells() for one in rows]
-    return "\n".join([head, *(f"| {' | '.join(cells)} |" for cells in table), ""])
+def row(fault: str, paths: Sequence[Path], reference: Reference) -> Row:
+    found = [outcome(path, reference) for path in paths]
+    tests = Counter(test for one in found for test in one)
+    shifts = [moved for path in paths if (moved := shift(path, reference)) is not None]
+    return Row(fault, len(found), sum(map(bool, found)), dict(tests), shifts)
 
 
 def reference_of(config: Path) -> Reference:
@@ -140,23 +106,30 @@ def main(argv=None) -> None:
     parser.add_argument("--config", type=Path, default=CONFIG, help="a recipe with stored curves (default: regression)")
     parser.add_argument("--seeds", type=int, choices=range(1, 101), default=5, metavar="N", help="runs of each change")
     parser.add_argument("--first", type=int, default=FIRST_SEED, metavar="SEED", help="the first seed (default: 101)")
-    parser.add_argument("names", nargs="*", metavar="NAME", help='changes, such as "rate x 1.15" (default: all)')
+    parser.add_argument("--epochs", type=int, metavar="N", help="epochs of each run (default: the recipe's)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help='mistakes, such as "rate x 1.15" (default: all)')
     given = parser.parse_args(argv)
-    known = {change.name: change for change in changes(given.config)}
     for name in given.names:
-        if name not in known:
-            raise UserError(f"{name!r}: no such change: known are {', '.join(known)}")
+        if name not in (UNCHANGED, *FAULTS):
+            raise UserError(f"{name!r}: no such mistake: known are {', '.join((UNCHANGED, *FAULTS))}")
     reference, rows = reference_of(given.config), []
+    epochs = given.epochs or configs.load(given.config).schedule.epochs
     seeds = range(given.first, given.first + given.seeds)
-    for name in given.names or known:
-        paths = [train(known[name], given.config, seed, given.data, given.out) for seed in seeds]
-        rows.append(row(known[name], [outcome(path, reference) for path in paths]))
+    for name in given.names or (UNCHANGED, *FAULTS):
+        paths = [train(name, given.config, seed, given.data, given.out, epochs) for seed in seeds]
+        rows.append(row(name, paths, reference))
         print(" | ".join(rows[-1].cells()), flush=True)
-        facts = {"kind": "measured", "recipe": reference.facts.recipe, "stored": len(reference.runs), "level": LEVEL,
-                 "seeds": list(seeds), "rows": [vars(one) for one in rows]}  # fmt: skip
+        facts = about(reference, paths[0]) | {"epochs": epochs, "seeds": list(seeds), "rows": [*map(vars, rows)]}
         output.write(given.out, "power.json", output.to_json(facts))
-        output.write(given.out, "power.md", markdown(rows, reference, seeds))
+        output.write(given.out, "power.md", markdown(facts))
     print(f"wrote {given.out / 'power.md'}")
+
+
+def about(reference: Reference, path: Path) -> dict:
+    log = read_log(path)
+    return {"benchmark": "power", "kind": "measured", "name": reference.name, "recipe": reference.facts.recipe,
+            "level": LEVEL, "twin": TWIN, "stored_seeds": [run.seed for run in reference.runs],
+            "hardware": log.environment.get("hardware"), "revision": log.environment.get("revision")}  # fmt: skip
 
 
 if __name__ == "__main__":

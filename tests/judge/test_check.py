@@ -7,8 +7,9 @@ import pytest
 
 from reproduce.events import read_log
 from reproduce.judge import check, stored
+from reproduce.judge.bands import Interval
 from reproduce.judge.causes import CAUSES, DECAY, END, PEAK, START, likely, phase
-from reproduce.judge.comparator import Finding, Interval
+from reproduce.judge.runs import Finding
 from tests.helpers.logs import write_log
 
 NAME = "regression_b160_w4"

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from reproduce.judge import bands, features, stored
-from reproduce.judge.comparator import Facts, Reference, Run, compare
+from reproduce.judge.comparator import compare
+from reproduce.judge.runs import Facts, Reference, Run
 from tests.helpers import ROOT
 from tests.helpers.foreign import SPOILT, foreign
 
@@ -196,3 +197,41 @@ def test_what_is_not_there_is_missing():
     longer = compare(unlabelled(curve | {94: 76.0}), FIVE).verdict
     assert str(longer) == "not comparable: the top-1 goes on to epoch 94, the runs end at 90"
     assert compare(spoilt({42: math.nan}), FIVE).verdict.word == "outside"
+
+
+# ---- the published runs against one another ------------------------------------------------------------------------
+
+
+def left_out() -> list[tuple[str, int | None, str]]:
+    """Every published run with four others or more, compared with those others: name, seed, verdict."""
+    found = []
+    for one in [one for one in stored.references().values() if len(one.runs) >= 5]:
+        for run in one.runs:
+            rest = replace(one, runs=tuple(known for known in one.runs if known is not run))
+            found.append((one.name, run.seed, compare(run, rest).verdict.word))
+    return found
+
+
+def test_of_the_published_runs_left_out_one_by_one_no_more_are_refused_than_stated():
+    found = left_out()
+    refused = [one for one in found if one[2] != "reproduced"]
+    assert len(found) >= 68 and len(refused) <= 0.05 * len(found), refused
+
+
+def test_a_run_that_lies_near_the_mean_of_the_losses_is_no_suspect_and_near_that_of_accuracies_is():
+    epochs = range(1, 21)
+    runs = tuple(Run({}, {e: 3 - 0.1 * e + 0.01 * i for e in epochs}) for i in (-3, -1, 1, 3))
+    middle = Run({}, {e: 3 - 0.1 * e + 1e-3 for e in epochs})
+    assert compare(middle, Reference("losses", runs)).verdict.word == "reproduced"
+
+
+def test_a_first_epoch_a_fifth_of_the_spread_off_fails_for_a_stored_seed_and_a_new_seed_is_told():
+    losses = (2.28, 2.29, 2.285, 2.30, 2.295)
+    runs = tuple(Run({}, {1: x, 2: x - 0.5 + 0.01 * i}, seed=i) for i, x in enumerate(losses, 1))
+    spread = np.std(losses[1:], ddof=1)
+    for share, word in ((0.05, "reproduced"), (0.2, "outside")):
+        run = replace(runs[0], loss={**runs[0].loss, 1: losses[0] + share * spread, 2: 1.7801})
+        assert compare(run, Reference("five", runs)).verdict.word == word
+    new = compare(Run({}, {1: 2.291, 2: 1.80}, seed=9), Reference("five", runs)).verdict
+    assert new.word == "reproduced"
+    assert new.reason.endswith("; seed 9 is not stored: train seed 1 too, whose first epoch shows smaller mistakes")
