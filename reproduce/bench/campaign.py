@@ -17,8 +17,9 @@ from reproduce.bench.steps.run import Campaign
 from reproduce.bench.steps.step import Step
 from reproduce.errors import UserError, command
 from reproduce.locks import Lock
+from reproduce.nearest import nearest
 from reproduce.runner.machine import gpu_count
-from reproduce.runner.options import check_output, nearest
+from reproduce.runner.options import check_output
 from reproduce.supervise import Foreground, Stopped
 from reproduce.words import Parser
 

@@ -20,8 +20,8 @@ from reproduce.engine.trainer import Trainer
 from reproduce.engine.workers import WorkerBatchNorm2d, worker_range
 from reproduce.recipe import load as configs
 from tests.helpers import ROOT
+from tests.helpers.lars import BACKENDS, NORMS_ONLY, Tiny, contender
 from tests.helpers.worker_run import MadeUpImages
-from tests.optim.test_lars import BACKENDS, NORMS_ONLY, Tiny, contender
 
 HEADLINE = ROOT / "paper_configs/headline_b81920_g2048.toml"
 QUICK = ROOT / "paper_configs/quick/headline_b800_w20.toml"

@@ -11,15 +11,12 @@ import torch
 from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from reproduce.engine.dist.comm import Comm
-from reproduce.engine.dist.gradients import make_gradients
 from reproduce.engine.model import build_model, initialise
 from reproduce.engine.optim import PRESETS, Constants, Lars, make_lars, native, reference_step, split_parameters
 from reproduce.engine.optim.formulas import reference_rmsprop_step
-from reproduce.engine.workers import WorkerBatchNorm2d
 from reproduce.errors import ConfigError
 from reproduce.recipe import load as configs
-from reproduce.recipe.schema import Communication
+from tests.helpers.lars import BACKENDS, NORMS_ONLY, Tiny, contender
 
 LR, WD, M, ETA, EPS, PEAK = 0.7, 5e-5, 0.96, 0.0025, 1e-9, 13.0
 
@@ -59,31 +56,10 @@ def numpy_step(name, w, g, v, adapted, lr, wd, m):
     return w - lr * v, v
 
 
-class Tiny(nn.Module):
-    """Tensors of a few shapes, in modules of the types that decide who is adapted; never run."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 8, 3, bias=False)
-        self.bn = WorkerBatchNorm2d(8, 1e-5, 0.9)
-        self.pointwise = nn.Conv2d(8, 16, 1, bias=False)
-        self.zeros = nn.Conv2d(4, 4, 1, bias=False)
-        self.fc = nn.Linear(16, 10)
-
-
 def resnet50():
     model = build_model(configs.load("paper_configs/headline_b81920_g2048.toml"))
     initialise(model, 1)
     return model
-
-
-def contender(model, backend, constants):
-    """A back-end over a network's own parameters and gradients, laid out as in training."""
-    gradients = make_gradients(model, Comm(torch.device("cpu")), Communication("cubic:1"))
-    return make_lars(backend.partition(",")[0], *split_parameters(model), constants, gradients)
-
-
-NORMS_ONLY = "apex, norms only"
 
 
 @pytest.fixture
@@ -127,9 +103,6 @@ def refused(backend, name):
     with pytest.raises(ConfigError, match=f"{kernel}: does not know this optimizer.preset: use foreach"):
         contender(Tiny(), backend, constants(name))
     assert contender(Tiny(), "auto", constants(name)).name == "foreach"
-
-
-BACKENDS = ("foreach", "native", "compiled", "apex", NORMS_ONLY)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
