@@ -27,6 +27,11 @@ class Parser(argparse.ArgumentParser):
         for kind, read in ((int, whole), (float, decimal), (Path, path)):
             self.register("type", kind, read)
 
+    def _get_values(self, action, arg_strings):
+        if action.option_strings and arg_strings == ["--"]:  # argparse would make an empty list of --option=--
+            raise argparse.ArgumentError(action, "expected one argument")
+        return super()._get_values(action, arg_strings)  # type: ignore[misc]
+
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (--help lists the options)")
 

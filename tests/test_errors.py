@@ -8,6 +8,7 @@ import pytest
 
 from reproduce import errors
 from reproduce.errors import command
+from reproduce.words import Parser
 
 
 def failing(error: Exception):
@@ -41,3 +42,14 @@ def test_what_is_printed_of_a_path_or_an_error_cannot_act_on_the_terminal(capsys
     errors.say(errors.UserError("a\x07", "more\nlines"))
     said = capsys.readouterr()
     assert said.out == "wrote \\x1b[2J\\n\\udce9\n" and said.err == "error: a\\x07\n  more\\nlines\n"
+
+
+@pytest.mark.parametrize("text", ["--n=\u00b2", "--n=1_0", "--n=", "--n=--", "--n=" + "9" * 40, "--x=nan",
+                                  "--x=1e300", "--p="])
+def test_numbers_and_paths_of_all_command_lines_have_one_rule(text):
+    parser = Parser()
+    for name, kind in (("--n", int), ("--x", float), ("--p", Path)):
+        parser.add_argument(name, type=kind)
+    assert vars(parser.parse_args(["--n=-3", "--x=1.5e3", "--p=a"])) == {"n": -3, "x": 1500.0, "p": Path("a")}
+    with pytest.raises(errors.UserError, match=f"argument {text[:3]}"):
+        parser.parse_args([text])
