@@ -36,14 +36,19 @@ class Record:
         self._lock = Lock(checkpoints.folder.with_suffix(".lock"), f"a run of {config.run.name}, seed {seed},")
         self._lock.take()
 
+    def is_complete(self) -> bool:
+        """Whether there is nothing left to do, which is then said: the log is that of this recipe, to its end."""
+        log = read_log(self._path)
+        if not log.complete or log.config.get("hash") != self._config.hash:
+            return False
+        print(f"{self._path}: this run is complete; --restart trains it again", file=sys.stderr)
+        return True
+
     def resume(self) -> bytes | None:
-        """The newest intact checkpoint of this very run; None if it is complete already or has none.
+        """The newest intact checkpoint of this very run; None if it has none.
 
         Says on stderr what was passed over: damaged files, and checkpoints of another recipe.
         """
-        log = read_log(self._path)
-        if log.complete and log.config.get("hash") == self._config.hash:
-            return None  # asked to run again
         found = self._checkpoints.newest()
         for complaint in self._checkpoints.complaints:
             print(f"warning: {complaint}", file=sys.stderr, flush=True)

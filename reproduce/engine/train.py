@@ -233,7 +233,10 @@ def run(args: argparse.Namespace, place: Place) -> None:
     with comm:
         try:
             record = Record(config, args.seed, args.out, Checkpoints(folder, args.keep)) if comm.rank == 0 else None
-            found = comm.broadcast_bytes(record.resume() if record and not args.restart else None)
+            goes_on = not args.restart
+            if comm.broadcast_bytes(b"complete" if record and goes_on and record.is_complete() else None):
+                return
+            found = comm.broadcast_bytes(record.resume() if record and goes_on else None)
             resume = unpack(found) if found else None
             if record:
                 record.open(resume)

@@ -247,10 +247,16 @@ def test_a_changed_recipe_starts_from_its_beginning_and_says_so(interrupted, ima
     assert read_log(log_path(interrupted, "small", 1)).interruptions == 0
 
 
-def test_a_complete_run_is_run_again_from_the_beginning(tmp_path, images, whole, uninterrupted):
+def test_a_complete_run_is_left_as_it_is_until_asked_for_again(tmp_path, images, whole, uninterrupted):
     again = shutil.copytree(whole, tmp_path / "again")
+    log = log_path(again, "small", 1)
+    before = log.read_bytes()
     code, err = finish(start(again, images, 2))
-    assert code == 0 and "resumed" not in err
+    assert code == 0 and f"{log}: this run is complete; --restart trains it again" in err
+    assert log.read_bytes() == before and [path.name for path in log.parent.iterdir()] == [log.name]
+    code, err = finish(start(again, images, 2, "--restart"))
+    assert code == 0 and "resumed" not in err and log.read_bytes() != before
+    assert log.with_suffix(".incomplete").read_bytes() == before, "nothing that was written is lost"
     assert outcome(again) == uninterrupted
     (last,) = (again / "checkpoints" / "small" / "seed_1").iterdir()
     state = unpack(Checkpoints(last.parent).newest()[0])
