@@ -127,7 +127,7 @@ def test_a_question_that_cannot_be_met_names_the_best_there_is(capsys):
 
 @pytest.mark.parametrize("args, said", [
     (["--target-seconds", "0"], "--target-seconds 0: must be a number above 0"),
-    (["--target-seconds", "nan"], "--target-seconds nan: must be a number above 0"),
+    (["--target-seconds", "nan"], "--target-seconds: 'nan': must be a number of at most 10^15"),
     (["--target-seconds", "9", "--budget-node-hours", "9"], "one question at a time"),
     (["sweep", "--target-seconds", "9"], "a question for 'answer', not for 'sweep'"),
     (["--measured", "9"], "a question for 'calibrate', not for 'answer'"),

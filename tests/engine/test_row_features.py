@@ -66,12 +66,16 @@ def test_statistics_do_not_cross_processes():
         Trainer(config, 1, types.SimpleNamespace(world_size=4, rank=0), "fp32")
 
 
+def until(trainer: Trainer, loader: MadeUpImages, update: int) -> None:
+    next(_ for _ in trainer.train_epoch(loader) if trainer.update == update)
+
+
 def test_a_resumed_rmsprop_warmup_goes_on_with_its_averages():
     whole, first, second = (trainer_of(4, 8, *RMSPROP) for _ in range(3))
-    chunks = list(MadeUpImages(whole.config, whole.workers, together=4).train_epoch(0))
-    updates(whole, chunks, 6)
-    updates(first, chunks, 3)
+    loader = MadeUpImages(whole.config, whole.workers, together=4)
+    until(whole, loader, 6)
+    until(first, loader, 3)
     second.load_state(first.state())
-    updates(second, [chunk._replace(update=chunk.update - 3) for chunk in chunks if chunk.update >= 3], 3)
+    until(second, loader, 6)
     assert whole.optimizer.squares[0].norm() > 0
     torch.testing.assert_close(weights(second), weights(whole), rtol=0, atol=0)

@@ -64,7 +64,7 @@ def test_the_claims_are_whole_on_a_phone(browser, folder):
     cells = "[...document.querySelectorAll('#claims tbody tr > *')]"
     assert browser.eval(f"{cells}.every((one) => one.getBoundingClientRect().right <= 390)")
     names = browser.eval(f"{cells}.map((one) => getComputedStyle(one, '::before').content)")
-    assert len(names) == 6 * 6 and names[1:6] == names[7:12] and '"verdict"' in names
+    assert len(names) == 6 * 7 and names[1:7] == names[8:14] and '"verdict"' in names
     browser.open(url(folder), 1200, 900)
     names = browser.eval(f"{cells}.map((one) => getComputedStyle(one, '::before').content)")
     assert '"verdict"' not in names
