@@ -1,7 +1,7 @@
 """Run by test_hosts.py on every host: send megabytes to some hosts at a moment all agree on, and time it.
 
 python tests/helpers/host_transfer.py MY_ADDRESS START_TIME SENDERS MEGABYTES [TARGET_ADDRESS ...]
-prints the Mbit/s (10^6 bit/s of payload) to each target, as JSON.
+prints the seconds from START_TIME until each target has all of it, as JSON.
 """
 
 import json
@@ -24,18 +24,17 @@ def receive(listener: socket.socket, size: int) -> None:
 def send(target: str, size: int, start: float) -> float:
     connection, payload = socket.create_connection((target, PORT)), b"x" * size
     time.sleep(max(0.0, start - time.time()))
-    began = time.perf_counter()
     connection.sendall(payload)
     connection.recv(1)
-    return size * 8e-6 / (time.perf_counter() - began)
+    return time.time() - start
 
 
 def main(address: str, start: float, senders: int, size: int, targets: list[str]) -> None:
     listener = socket.create_server((address, PORT))
-    rates = {}
+    seconds = {}
     threads = [threading.Thread(target=receive, args=(listener, size)) for _ in range(senders)]
     for target in targets:
-        threads.append(threading.Thread(target=lambda t=target: rates.update({t: send(t, size, start)})))
+        threads.append(threading.Thread(target=lambda t=target: seconds.update({t: send(t, size, start)})))
     for thread in threads[:senders]:
         thread.start()
     time.sleep(max(0.0, start - 0.5 - time.time()))  # by then every host listens
@@ -43,7 +42,7 @@ def main(address: str, start: float, senders: int, size: int, targets: list[str]
         thread.start()
     for thread in threads:
         thread.join()
-    print(json.dumps(rates))
+    print(json.dumps(seconds))
 
 
 if __name__ == "__main__":
