@@ -1,5 +1,6 @@
 """Where things are in this checkout."""
 
+import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -11,3 +12,8 @@ DOCUMENT = ROOT / "REPRODUCE.md"
 JUDGE = ROOT / "reproduce/judge/README.md"
 README = ROOT / "README.md"
 VARIANT_LOGS = "ablation/*/*/logs/*/result_*.txt"  # below the results of a tier
+
+
+def real(path: Path) -> Path:
+    """Where links lead. Unlike `Path.resolve`, raises nothing for a link that leads to itself: opening it will."""
+    return Path(os.path.realpath(path))

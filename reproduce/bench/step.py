@@ -71,6 +71,7 @@ def contests(device: str, network: str, sizes: Sequence[tuple[int, int]] = ()) -
 def own_options(add: Callable) -> None:
     add("--size", action="append", default=[], metavar="WORKERSxIMAGES", help="of ResNet-50, such as 12x40; may be "
         "repeated")  # fmt: skip
+    add("--image-size", type=int, metavar="PIXELS", help="of ResNet-50's images (default: the recipe's)")
     add("--precision", choices=contest.PRECISIONS, help="only what is computed in this one")
     add("--updates", type=int, help="in a turn (default: by the device)")
     add("--visits", type=int, help="start a process for each contender, so often in turn; 0: one process for all "
@@ -88,7 +89,9 @@ def asked_for(given: argparse.Namespace) -> list[dict]:
     more: dict = {"precisions": [given.precision]} if given.precision else {}
     if given.updates is not None:
         more["updates"] = given.updates
-    return [one | more for one in contests(given.device, given.network, [size_of(text) for text in given.size])]
+    found = [one | more for one in contests(given.device, given.network, [size_of(text) for text in given.size])]
+    pixels = [f"data.image_size={given.image_size}"] if given.image_size is not None else []
+    return [one | {"overrides": one["overrides"] + pixels} if one["network"] == "resnet50" else one for one in found]
 
 
 @command

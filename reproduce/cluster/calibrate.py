@@ -24,6 +24,7 @@ from reproduce.cluster.layers import resnet50
 from reproduce.cluster.machine import Cluster, Constant, OneNode
 from reproduce.cluster.run import TRAIN_IMAGES, evaluation_seconds
 from reproduce.cluster.step import SLOWDOWN, Work, as_slow_as, expected_maximum, step
+from reproduce.paths import real
 
 COMMAND = "python -m reproduce.cluster calibrate"
 RULE = files.NODE_RULE
@@ -190,13 +191,13 @@ def own_node(cluster: Cluster, rate: float, local_batch: int, folder: Path) -> t
 
     Raises `ConfigError` for a rate that the GPU cannot have.
     """
-    gpus, base = int(cluster.node.gpus), files.file_of(cluster.path if cluster.own else cluster.about.name).resolve()
+    gpus, base = int(cluster.node.gpus), real(files.file_of(cluster.path if cluster.own else cluster.about.name))
     name = f"{cluster.about.name}-measured"
     files.as_measured(dataclasses.replace(cluster, measured=OneNode(rate, gpus, local_batch)))
     about = dataclasses.asdict(cluster.about) | {"name": name}
     if not cluster.about.year:
         del about["year"]
-    extended = os.path.relpath(base, folder.resolve()) if cluster.own else base.name
+    extended = os.path.relpath(base, real(folder)) if cluster.own else base.name
     lines = [f"# {cluster.about.title}, with one node as measured.", f"extends = {json.dumps(extended)}", "",
              "[cluster]", *(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in about.items()), "",
              "[measured]", f"images_per_second = {rate:g}", f"gpus = {gpus}", f"local_batch = {local_batch}",

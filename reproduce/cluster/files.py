@@ -17,7 +17,7 @@ from reproduce.cluster.step import Work, as_fast_as
 from reproduce.errors import ConfigError
 from reproduce.logged import is_number
 from reproduce.nearest import nearest
-from reproduce.paths import CLUSTERS
+from reproduce.paths import CLUSTERS, real
 
 FOLDER = CLUSTERS
 CALIBRATED, CHOSEN = FOLDER / "calibrated.toml", FOLDER / "chosen.toml"
@@ -84,8 +84,8 @@ def bare(name: str) -> Cluster:
     }
     if about["name"] != path.stem:
         raise ConfigError(f"{path}: cluster.name = {about['name']!r}: must be the file's name, {path.stem!r}")
-    own = not path.resolve().is_relative_to(FOLDER)
-    shown = path if own else path.resolve().relative_to(FOLDER.parents[1])
+    own = not real(path).is_relative_to(FOLDER)
+    shown = path if own else real(path).relative_to(FOLDER.parents[1])
     return Cluster(About(**about), **parts, constants=types.MappingProxyType(constants), path=shown.as_posix(),
                    measured=_one_node(path, extra.get("measured")), own=own)  # fmt: skip
 
@@ -188,7 +188,7 @@ def constant(where: str, name: str, entry) -> Constant:
 
 def _read(path: Path, seen: tuple[Path, ...]) -> tuple[dict, dict[str, Constant], dict]:
     """The names, the constants and the other sections of a file and of what it extends; names are never inherited."""
-    if path.resolve() in seen:
+    if real(path) in seen:
         raise ConfigError(f"{path}: 'extends' goes in a circle: remove one of the links")
     raw = _parse(path)
     base = raw.pop("extends", "")
@@ -197,7 +197,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> tuple[dict, dict[str, Constant]
     for section in raw.keys() - {"measured"}:
         if not isinstance(raw[section], dict):
             raise ConfigError(f"{path}: {section} must be a table: write [{section}] on a line of its own")
-    _, constants, extra = _read(_base(path, base), (*seen, path.resolve())) if base else ({}, {}, {})
+    _, constants, extra = _read(_base(path, base), (*seen, real(path))) if base else ({}, {}, {})
     about = raw.pop("cluster", {})
     extra = {"launch": extra.get("launch", {}) | raw.pop("launch", {})} | {key: raw.pop(key) for key in ("measured",)
                                                                            if key in raw}  # fmt: skip

@@ -24,6 +24,7 @@ from reproduce.page.view import (
     numbered,
     spaced,
 )  # fmt: skip
+from reproduce.paths import real
 from reproduce.recipe.runs import ROW_MACHINES
 from reproduce.results import measured, paper
 from reproduce.results.measured import Measurement
@@ -59,7 +60,7 @@ class Given:
     @property
     def folder(self) -> str:
         """The results folder as commands name it: from the root of the checkout, if it is in it."""
-        whole = self.results.resolve()
+        whole = real(self.results)
         return (whole.relative_to(ROOT) if whole.is_relative_to(ROOT) else self.results).as_posix()
 
     def measure(self, runs: Iterable[str]) -> list[Measurement]:

@@ -13,7 +13,7 @@ from reproduce.page import picture
 from reproduce.page.evidence import Given
 from reproduce.page.picture import Picture
 from reproduce.page.view import Missing, Section, SectionData, numbered, spaced
-from reproduce.paths import FIGURES, PUBLISHED
+from reproduce.paths import FIGURES, PUBLISHED, real
 from reproduce.results import measured, steptimes
 
 MODELLED = FIGURES / "modelled"  # where the published Figures 1 and 2 are
@@ -44,7 +44,7 @@ def command(given: Given, piece: Artefact) -> str:
 
 def places(given: Given, piece: Artefact) -> list[Path]:
     """The folders an artefact may lie in; what needs no measurement is published beside the models."""
-    published = given.results.resolve().parent == PUBLISHED
+    published = real(given.results).parent == PUBLISHED
     return [given.results, MODELLED] if published and not piece.measured else [given.results]
 
 

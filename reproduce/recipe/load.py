@@ -16,7 +16,7 @@ from reproduce import environ, files
 from reproduce.errors import ConfigError, command
 from reproduce.logged import is_number
 from reproduce.nearest import nearest
-from reproduce.paths import CONFIGS
+from reproduce.paths import CONFIGS, real
 from reproduce.recipe.config import Config
 from reproduce.recipe.rules import check
 from reproduce.recipe.runs import VARIANT, name_of, parts
@@ -73,7 +73,7 @@ def _named(config: Config, variant: typing.Sequence[str]) -> Config:
 
 def _read(path: Path, seen: tuple[Path, ...]) -> dict:
     """The merged tables of a file and of what it extends: ``{section: {key: (value, Source | None)}}``."""
-    if path.resolve() in seen:
+    if real(path) in seen:
         raise ConfigError(f"{path}: 'extends' goes in a circle: remove one of the links")
     try:
         raw = files.read_toml(path)
@@ -84,7 +84,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict:
         raise ConfigError(f"{path}: not readable as TOML: {files.why(error)}") from None
     merged: dict = {}
     for base in _bases(raw.pop("extends", []), path):
-        for section, inherited in _read(path.parent / base, (*seen, path.resolve())).items():
+        for section, inherited in _read(path.parent / base, (*seen, real(path))).items():
             merged.setdefault(section, {}).update(inherited)
     for section, entries in raw.items():
         if section not in SECTIONS:

@@ -129,6 +129,13 @@ def test_a_folder_that_no_stage_made_is_left_as_it_is(tmp_path, source, there):
     says = fails(source, target)
     assert f"{target}: holds" in says and "name an empty folder with --to" in says
     assert contents(target) == before and contents(source).keys() >= {"train/n01/n01_3.JPEG"}
+    assert not (target / staged.LOCK).exists()
+
+
+def test_a_link_that_leads_to_itself_is_one_line(tmp_path, source):
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    assert str(loop) in fails(loop, tmp_path / "local") and str(loop) in fails(source, loop)
 
 
 def test_what_systems_leave_in_folders_is_not_copied_and_is_in_nobodys_way(tmp_path, source):

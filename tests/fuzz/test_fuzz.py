@@ -9,7 +9,7 @@ from tests.fuzz.oracle import findings
 from tests.fuzz.scene import Entry, Scene, changed, from_json
 from tests.helpers import warm
 
-INPUTS = 160
+INPUTS = 130
 ENV = os.environ | {"OMP_NUM_THREADS": "1"}
 
 

@@ -23,6 +23,7 @@ from reproduce.engine.data.pieces import Folder, Piece, Tar, file_piece
 from reproduce.engine.data.staged import PARTS, drop_caches, locked, note_page_cache, own, read, staged, write
 from reproduce.engine.progress import Progress
 from reproduce.errors import DataError, command
+from reproduce.paths import real
 from reproduce.words import Parser
 
 PARTIAL = ".staging"  # below the target
@@ -40,13 +41,14 @@ def stage(source: Path, target: Path, jobs: int = 16) -> dict:
     source, target = Path(source), Path(target)
     if jobs < 1:
         raise DataError(f"--jobs {jobs}: must be at least 1")
-    inside = source.resolve()
-    if inside == target.resolve() or inside in target.resolve().parents:
+    inside, to = real(source), real(target)
+    if inside in (to, *to.parents):
         raise DataError(f"--to {target}: lies in --from {source}: name a folder of the node's own storage")
     try:
         done = staged(target, source)
         if done is None:
             target.mkdir(parents=True, exist_ok=True)
+            _check_own(target)  # before a lock is left there
             with locked(target) as alone:
                 done = staged(target, source)  # by the one we waited for
                 if done is None:
@@ -68,7 +70,7 @@ def _explain(error: OSError, source: Path, target: Path) -> str:
 
 
 def _stage(source: Path, target: Path, jobs: int, alone: bool) -> dict:
-    about: dict = {"source": str(source.resolve()), "files": 0, "bytes": 0}
+    about: dict = {"source": str(real(source)), "files": 0, "bytes": 0}
     partial = _claimed(target)
     for leftover in partial.iterdir() if alone else ():  # of one that was killed
         leftover.unlink()
@@ -100,13 +102,19 @@ def _stage(source: Path, target: Path, jobs: int, alone: bool) -> dict:
     return about
 
 
-def _claimed(target: Path) -> Path:
-    """The folder that marks `target` as of a stage, done or not. Raises `DataError` where others have put something."""
+def _check_own(target: Path) -> None:
+    """Raises `DataError` where others have put something."""
     partial, found = target / PARTIAL, [entry.name for entry in visible(target)]
     if partial.is_symlink() or (found and not partial.is_dir() and read(target) is None):
         held = few(sorted(found) or [PARTIAL])
         raise DataError(f"{target}: holds {held}, and was not made by a stage: name an empty folder with --to, or "
                         "remove what is in it")  # fmt: skip
+
+
+def _claimed(target: Path) -> Path:
+    """The folder that marks `target` as of a stage, done or not. Raises `DataError` where others have put something."""
+    _check_own(target)
+    partial = target / PARTIAL
     partial.mkdir(mode=0o700, exist_ok=True)
     return partial
 

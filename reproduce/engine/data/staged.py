@@ -11,6 +11,7 @@ from pathlib import Path
 
 from reproduce import files, locks
 from reproduce.errors import DataError
+from reproduce.paths import real
 
 PARTS = ("train", "val")
 ABOUT = ".staged.json"  # below the folder, written last: what was staged, and what became of the page cache
@@ -25,7 +26,7 @@ def staged(target: Path, source: Path | None = None) -> dict | None:
     about = read(target)
     if about is None or not all((target / part).is_dir() for part in PARTS):
         return None
-    if source is not None and about["source"] != str(source.resolve()):
+    if source is not None and about["source"] != str(real(source)):
         raise DataError(f"{target}: was staged from {about['source']}: remove it, or choose another --to")
     return about
 
