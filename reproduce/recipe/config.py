@@ -91,7 +91,7 @@ class Config:
 
     def updates_at(self, epochs: float) -> int:
         """Nominal updates in the first `epochs` epochs (may be fractional), rounded to the nearest update."""
-        whole = int(epochs)
+        whole = min(int(epochs), self.schedule.epochs)  # a log's recipe may name any; beyond the last all are alike
         count = sum(self.nominal_updates(epoch) for epoch in range(whole))
         return round(count + (epochs - whole) * self.nominal_updates(min(whole, self.schedule.epochs - 1)))
 

@@ -13,7 +13,7 @@ import typing
 from pathlib import Path
 
 from reproduce import environ, files
-from reproduce.errors import ConfigError, command
+from reproduce.errors import ConfigError, command, shown
 from reproduce.logged import is_number
 from reproduce.nearest import nearest
 from reproduce.paths import CONFIGS, real
@@ -85,14 +85,13 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict:
     merged: dict = {}
     for base in _bases(raw.pop("extends", []), path):
         for section, inherited in _read(path.parent / base, (*seen, real(path))).items():
-            merged.setdefault(section, {}).update(inherited)
+            if section != "run":  # names are never inherited: a file that forgot its own must not pass as its base
+                merged.setdefault(section, {}).update(inherited)
     for section, entries in raw.items():
         if section not in SECTIONS:
             raise ConfigError(f"{path}: unknown section [{section}]{nearest(section, SECTIONS)}")
         if not isinstance(entries, dict):
             raise ConfigError(f"{path}: {section} must be a table: write [{section}] on a line of its own")
-        if section == "run":  # names are never inherited: a file that forgot its own must not pass as its base
-            merged["run"] = {}
         for key, entry in entries.items():
             merged.setdefault(section, {})[key] = _entry(f"{path}: {section}.{key}", section, key, entry)
     return merged
@@ -206,13 +205,12 @@ def main(argv=None) -> None:
     parser = Parser(prog="python -m reproduce.config", description=main.__doc__)
     parser.add_argument("file", type=Path)
     config = load(parser.parse_args(argv).file)
-    print(
-        f"{config.run.name}  hash {config.hash}  global batch {config.global_batch()}  updates {config.total_updates}"
-    )
+    numbers = f"global batch {config.global_batch()}  updates {config.total_updates}"
+    print(shown(f"{config.run.name}  hash {config.hash}  {numbers}"))
     for section in RECIPE:
         for key, value in dataclasses.asdict(getattr(config, section)).items():
             source = config.sources.get(f"{section}.{key}", Source("default", "not stated; the field's default"))
-            print(f"{section}.{key} = {value}  [{source.kind}] {source.ref}")
+            print(shown(f"{section}.{key} = {value}  [{source.kind}] {source.ref}"))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from reproduce.artefacts import ARTEFACTS
 from reproduce.engine.data import folders
 from reproduce.errors import ConfigError, DataError
 from reproduce.recipe import load as configs
+from reproduce.recipe.config import Config
 from reproduce.recipe.runs import WEAK_SCALING
 from tests.helpers import ROOT
 
@@ -188,6 +189,29 @@ def test_a_file_must_be_called_what_its_run_is_called(tmp_path):
     path = variant(tmp_path, "")
     with pytest.raises(ConfigError, match="run.name"):
         configs.load(path.rename(tmp_path / "other.toml"))
+
+
+def test_a_file_without_a_run_section_does_not_pass_as_its_base(tmp_path):
+    path = tmp_path / HEADLINE.name
+    path.write_text(f'extends = "{HEADLINE}"\n')
+    with pytest.raises(ConfigError, match="run.name is missing"):
+        configs.load(path)
+
+
+def test_what_a_file_says_cannot_act_on_the_terminal(tmp_path, capsys):
+    text = one("optimizer", "momentum", "0.9").replace('"test"', '"a\\u001b[2Jb"')
+    assert configs.main([str(variant(tmp_path, text))]) == 0
+    assert "optimizer.momentum = 0.9  [chosen_here] a\\x1b[2Jb\n" in capsys.readouterr().out
+
+
+def test_updates_are_counted_no_further_than_the_run_goes(monkeypatch):
+    config, asked = configs.load(HEADLINE), []
+    count = Config.nominal_updates
+    monkeypatch.setattr(Config, "nominal_updates", lambda self, epoch: asked.append(epoch) or count(self, epoch))
+    last = count(config, config.schedule.epochs - 1)
+    within = config.updates_at(config.schedule.epochs)
+    assert config.updates_at(config.schedule.epochs + 10_000) == within + 10_000 * last
+    assert max(asked) < config.schedule.epochs
 
 
 def test_extending_in_a_circle_is_refused(tmp_path):
