@@ -87,6 +87,11 @@ def shown(text: str) -> str:
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
+def shown_lines(text: str) -> str:
+    """As `shown`, of a text of several lines."""
+    return "\n".join(map(shown, text.split("\n")))
+
+
 def of_system(error: OSError) -> UserError | None:
     """An error of a path or a disk as one line; None for any other, which may be a bug and keeps its traceback."""
     if error.errno not in REMEDIES:

@@ -44,6 +44,10 @@ def test_what_is_printed_of_a_path_or_an_error_cannot_act_on_the_terminal(capsys
     assert said.out == "wrote \\x1b[2J\\n\\udce9\n" and said.err == "error: a\\x07\n  more\\nlines\n"
 
 
+def test_a_text_of_several_lines_keeps_them():
+    assert errors.shown_lines("a\x1b[2J\n\tb\n") == "a\\x1b[2J\n\\tb\n"
+
+
 @pytest.mark.parametrize("text", ["--n=\u00b2", "--n=1_0", "--n=", "--n=--", "--n=" + "9" * 40, "--x=nan",
                                   "--x=1e300", "--p="])
 def test_numbers_and_paths_of_all_command_lines_have_one_rule(text):

@@ -15,7 +15,7 @@ from pathlib import Path
 from reproduce.cluster import calibrate, choose, files, local, planning, show, validation
 from reproduce.cluster.step import Work, step
 from reproduce.cluster.uncertainty import drawn, draws, sensitivities
-from reproduce.errors import UserError, command, wrote
+from reproduce.errors import UserError, command, shown_lines, wrote
 from reproduce.results import output
 from reproduce.words import Parser
 
@@ -132,7 +132,7 @@ def main(argv=None) -> int:
     if given.command == "calibrate":
         return measured(given) if given.measured is not None else calibrated(given)
     text = answer(given)
-    print(text, end="")
+    print(shown_lines(text), end="")
     if given.out:
         wrote(output.write(given.out.parent, given.out.name, text))
     if given.trace:

@@ -21,7 +21,7 @@ from reproduce.engine.environment import compute_precision
 from reproduce.engine.evaluation import epoch_trained, evaluate
 from reproduce.engine.state import REMEDY
 from reproduce.engine.trainer import Trainer
-from reproduce.errors import CheckpointError, DataError, command
+from reproduce.errors import CheckpointError, DataError, command, shown
 from reproduce.logged import is_count
 from reproduce.recipe import load as configs
 from reproduce.recipe.schema import BN_EVAL
@@ -73,7 +73,7 @@ def saved_state(path: Path) -> dict:
     store = checkpoint.Checkpoints(path)
     found = store.newest()
     for complaint in store.complaints:
-        print(complaint, file=sys.stderr)
+        print(shown(complaint), file=sys.stderr)
     if found is None:
         raise CheckpointError(f"{path}: holds no intact checkpoint: take the folder a run writes them to")
     return checkpoint.unpack(*found)

@@ -7,7 +7,7 @@ from pathlib import Path
 from reproduce.engine.checkpoint import Checkpoints, unpack
 from reproduce.engine.progress import Progress, Tick
 from reproduce.engine.state import REMEDY, of_log
-from reproduce.errors import CheckpointError
+from reproduce.errors import CheckpointError, shown
 from reproduce.events import Event, LogWriter, log_path, read_log
 from reproduce.locks import Lock
 from reproduce.recipe.load import Config
@@ -51,7 +51,7 @@ class Record:
         """
         found = self._checkpoints.newest()
         for complaint in self._checkpoints.complaints:
-            print(f"warning: {complaint}", file=sys.stderr, flush=True)
+            print(shown(f"warning: {complaint}"), file=sys.stderr, flush=True)
         if not found:
             return None
         state = unpack(*found)
@@ -59,8 +59,8 @@ class Record:
             return None  # it was complete, and somebody has removed its log
         if (state.get("config_hash"), state.get("seed")) != (self._config.hash, self._seed):
             print(
-                f"warning: {self._checkpoints.folder}: its checkpoints are of recipe {state.get('config_hash')}, and "
-                f"{self._config.path} is now {self._config.hash}: the run begins again",
+                shown(f"warning: {self._checkpoints.folder}: its checkpoints are of recipe {state.get('config_hash')}, "
+                      f"and {self._config.path} is now {self._config.hash}: the run begins again"),
                 file=sys.stderr, flush=True,
             )  # fmt: skip
             return None

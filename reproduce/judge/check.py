@@ -11,7 +11,7 @@ also when there was nothing to compare a run with); 2: bad input; 3: nothing was
 import sys
 from pathlib import Path
 
-from reproduce.errors import LogError, command
+from reproduce.errors import LogError, command, shown
 from reproduce.events import RunLog, read_log
 from reproduce.judge import stored
 from reproduce.judge.causes import likely
@@ -64,7 +64,7 @@ def report(log: RunLog, outcome: Comparison, reference: Reference | None) -> str
         last = log.config["recipe"]["schedule"]["epochs"]
         for cause in likely(outcome.findings, last, reference.peak_epoch):
             lines.append(f"  look at: {cause.look_at} [{cause.seen}]")
-    return "\n".join(lines)
+    return "\n".join(map(shown, lines))
 
 
 @command
@@ -85,7 +85,7 @@ def main(argv=None) -> int:
         raise LogError(f"{args.published}: no folder of stored logs: name one, such as figures/measured")
     references = stored.references(args.published)
     if args.list:
-        print("\n".join(stored.listed(references.values())) or f"{args.published}: no stored curves")
+        print("\n".join(map(shown, stored.listed(references.values()))) or f"{args.published}: no stored curves")
     found = []
     for path in [path for place in args.results for path in stored.logs_in(place)]:
         log, outcome, reference = checked(path, references, args.level)

@@ -13,7 +13,7 @@ import csv
 import sys
 from pathlib import Path
 
-from reproduce.errors import UserError, command
+from reproduce.errors import UserError, command, shown
 from reproduce.mlperf import table
 from reproduce.mlperf.summary import NOT_LOGGED, PublicLog, read
 from reproduce.mlperf.table import TableRun
@@ -39,7 +39,7 @@ def main(argv=None):
         print(f"{len(found)} public runs of ResNet-50: {described(span, given)}\n")
         print("\n".join(listing(found)))
         for line in rank(log, found) if log else ():
-            print(line)
+            print(shown(line))
     if given.draw:
         draw(found, log, described(span, given), given.draw)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from reproduce import files
 from reproduce.artefact import TIERS, Artefact
-from reproduce.errors import UserError, wrote
+from reproduce.errors import UserError, shown, wrote
 from reproduce.paths import ROOT
 from reproduce.results.measured import Measurement
 from reproduce.words import Parser
@@ -79,6 +79,6 @@ def announce(paths: Iterable[Path], measurements: Iterable[Measurement]) -> None
         wrote(path)
     for m in measurements:
         if m.missing:
-            print(f"{m.run}: {m.missing}")
+            print(shown(f"{m.run}: {m.missing}"))
         for item in m.left_out if m.logs else m.left_out[1:]:
-            print(f"{m.run}: left out {item.log}: {item.reason}")
+            print(shown(f"{m.run}: left out {item.log}: {item.reason}"))

@@ -111,6 +111,12 @@ def test_what_cannot_be_held_against_a_band_says_why(tmp_path, capsys, verdict):
     assert ("1 damaged or not ended: NOTHING was compared" in out) == damaged
 
 
+def test_what_a_log_says_cannot_act_on_the_terminal(tmp_path, capsys):
+    place = changed(tmp_path, lambda text: text.replace('"device": "cpu"', '"device": "cpu\\u001b[2J"'))
+    out = says(capsys, place)[1]
+    assert "\x1b" not in out and "cpu\\x1b[2J: only on cpu" in out
+
+
 def test_bad_input_is_one_line_and_exit_2(tmp_path, capsys):
     nowhere = tmp_path / "nowhere"
     for place, words in {nowhere: "no such file or folder", tmp_path: "holds no logs/NAME/result_SEED"}.items():

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from reproduce import files, locks
-from reproduce.errors import DataError
+from reproduce.errors import DataError, shown
 from reproduce.paths import real
 
 PARTS = ("train", "val")
@@ -62,7 +62,8 @@ def locked(target: Path) -> Iterator[bool]:
             except BlockingIOError:
                 if not told:
                     file.seek(0)
-                    print(f"{target}: waits for {file.read() or 'another process'}, which stages it", flush=True)
+                    who = file.read(200) or "another process"
+                    print(shown(f"{target}: waits for {who}, which stages it"), flush=True)
                     told = True
                 time.sleep(0.2)
             except OSError as error:
