@@ -20,7 +20,11 @@ from reproduce.logged import LATEST
 
 MARKER = re.compile(r":::(MLPv[0-9.]+|MLLOG|MLL)(?=[ \t])|(MLPerf):(?=[ \t]+\w+[ \t]+\[)")
 DATED = re.compile(r"\s+(\w+)\s+\[([^\]]{1,40})\],?\s*(\w+):\s*(?=\{)")
-TOKEN = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|\b(null|true|false|NaN|Infinity)\b|([\d.]+)%|([{}])""")
+# Every branch takes all it has looked at, also a text without an end and a number that is no percentage: else each of
+# its letters would begin another search.
+TOKEN = re.compile(
+    r"""("(?:[^"\\]|\\.?)*+"?|'(?:[^'\\]|\\.?)*+'?)|\b(null|true|false|NaN|Infinity)\b|([\d.]++)(%?)|([{}])"""
+)
 WORDS = {"null": "None", "true": "True", "false": "False", "NaN": "None", "Infinity": "None"}
 COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 RANK = re.compile(r"^\s*(?:\[?\d+\]?:\s?)")  # what srun -l and mpirun put before each line
@@ -29,6 +33,7 @@ V06 = re.compile(r"\s+(\d+(?:\.\d+)?)\s+(\w+):\s*(?=\{)")
 WORD = re.compile(r"[\w.+\-/]+")
 WAITS = 3  # lines; the rest of a record that another process cut into comes at once or not at all
 OPEN = 8  # records that wait at once; more are no log, and each is tried with every line
+TRIES = 64  # of a record that waits, with the rests of others on its own line
 DECODER = json.JSONDecoder()
 
 
@@ -67,7 +72,7 @@ class _Reader:
 
     def __init__(self):
         self.records: list[Record] = []
-        self.open: list[list] = []  # [text, lines it has waited]
+        self.open: list[list] = []  # [text, lines it has waited, times it was tried]
         self.not_understood = self.other = 0
 
     def line(self, line: str) -> None:
@@ -79,7 +84,10 @@ class _Reader:
             self._piece(line[begin:stop], cut=stop < len(line))
         for waiting in self.open:
             waiting[1] += 1
-        late = [waiting for waiting in self.open if waiting[1] > WAITS]
+        self._give_up()
+
+    def _give_up(self) -> None:
+        late = [waiting for waiting in self.open if waiting[1] > WAITS or waiting[2] > TRIES]
         self.not_understood += len(late)
         self.open = [waiting for waiting in self.open if waiting not in late]
 
@@ -89,7 +97,7 @@ class _Reader:
     def _piece(self, piece: str, cut: bool) -> None:
         record, end = parse(piece, cut)
         if record is None:
-            self.open.append([piece, 0])
+            self.open.append([piece, 0, 0])
             if len(self.open) > OPEN:
                 self.not_understood += 1
                 del self.open[0]
@@ -102,6 +110,9 @@ class _Reader:
         """Whether `text` is the rest of exactly one open record; two candidates leave both unread."""
         if not self.open:
             return False
+        for waiting in self.open:
+            waiting[2] += 1
+        self._give_up()
         found = []
         for rest in dict.fromkeys((RANK.sub("", text), text)):
             for waiting in self.open:
@@ -175,9 +186,9 @@ def _python_table(text: str, at: int) -> tuple[dict, int]:
     """Of Python's or JSON's words, with quotes of either kind; a percentage is a fraction of 1."""
     parts, done, depth = [], at, 0
     for token in TOKEN.finditer(text, at):
-        quoted, word, percent, brace = token.groups()
+        quoted, word, number, percent, brace = token.groups()
         depth += {"{": 1, "}": -1}.get(brace, 0)
-        new = quoted or brace or (WORDS[word] if word else repr(float(percent) / 100))
+        new = quoted or brace or (WORDS[word] if word else repr(float(number) / 100) if percent else number)
         parts += [text[done : token.start()], new]
         done = token.end()
         if brace and depth <= 0:

@@ -246,6 +246,9 @@ ODD = {
     "negative size": header(b"n01/a.JPEG", b"\xff" * 11 + b"\x00"),
     "large negative size": header(b"n01/a.JPEG", b"\xff" * 8 + b"\x00" * 4),
     "size 2^50": header(b"n01/a.JPEG", b"\x80" + bytes(4) + b"\x04" + bytes(6)),
+    "size that another header replaces": pax(b"GNU.sparse.realsize=1") + header(
+        b"n01/b.JPEG", (-1536).to_bytes(12, "big", signed=True)
+    ),
     "size of letters": header(b"n01/a.JPEG", b"zzzzzzzzzzz\0"),
     "pax size negative": pax(b"size=-1024") + FILE,
     "pax size huge": pax(b"size=99999999999999999999999999") + FILE,

@@ -315,6 +315,21 @@ def test_many_unfinished_records_wait_no_longer_than_a_few():
     assert (lines.records, lines.not_understood) == ((), 20_000)
 
 
+@pytest.mark.parametrize("text", ['"' + '\\"' * 9, "'" + "\\'" * 9, '"a\\', "1." * 9, "'a", '"a"', "12.5%"])
+def test_no_letter_of_a_damaged_record_begins_another_search(text):
+    assert formats.TOKEN.match(text).end() == len(text)
+    assert formats.read_lines(f':::MLLOG {{"a": 1%, {text * 1000}').not_understood == 1
+
+
+def test_a_record_that_waits_is_not_tried_with_every_other_on_its_line(monkeypatch):
+    tried, parse = [], formats.parse
+    monkeypatch.setattr(formats, "parse", lambda piece, cut=False: tried.append(piece) or parse(piece, cut))
+    whole = ':::MLLOG {"time_ms": 1, "key": "a", "value": 0} x '
+    lines = formats.read_lines(':::MLLOG {"time_ms": 1, "value": ' * formats.OPEN + whole * 2000)
+    assert (len(lines.records), lines.not_understood) == (2000, formats.OPEN)
+    assert len(tried) <= 2000 + formats.OPEN * (formats.TRIES + 2)
+
+
 def test_a_process_that_failed_is_not_outvoted():
     log = of(NAMED, BEGIN, epoch(150, 4, 0.8), DONE, line("MLLOG", 201, "run_stop", status="aborted"))
     assert log.status == "aborted"

@@ -97,6 +97,8 @@ class Tar:
                 while (member := archive.next()) is not None:
                     if not 0 <= member.size <= self.size - member.offset_data:
                         raise tarfile.ReadError(f"a member of {member.size:,} bytes")
+                    if archive.offset < member.offset_data:  # by a size that a later header has replaced
+                        raise tarfile.ReadError("a member that ends before it begins")
                     # a million of them would fill a gigabyte; the types of the library leave `members` out
                     archive.members.clear()  # type: ignore[attr-defined]
                     yield member
