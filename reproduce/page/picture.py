@@ -11,6 +11,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from reproduce import files
 from reproduce.page.view import Cell
 
 TAGS = {"svg", "g", "defs", "path", "use", "clipPath", "rect", "circle", "title"}
@@ -39,7 +40,7 @@ class Picture:
 def read(path: Path, title: str) -> Markup:
     """The SVG file of a figure. Raises `OSError` if it is not readable, `ValueError` if it is not an SVG."""
     try:
-        root = ET.fromstring(path.read_bytes())
+        root = ET.fromstring(files.read_bytes(path))
     except ET.ParseError as error:
         raise ValueError(f"{path.name}: not XML: {error}") from None
     if _local(root.tag) != "svg":

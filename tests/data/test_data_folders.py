@@ -339,3 +339,14 @@ def test_names_that_are_not_utf8_are_taken_by_the_preflight_as_by_the_training(t
         (root / part / "n01").rename(os.fsdecode(os.fsencode(root / part) + b"/caf\xe9"))
     found = facts.dataset(root, make_config(tmp_path / "config").data, 4)
     assert found["error"] == "" and found["classes"] == 3
+
+
+def test_the_preflight_does_not_wait_for_a_pipe_among_the_images(tmp_path):
+    root = make_folder(tmp_path / "d")
+    for path in root.glob("train/*/*"):
+        path.unlink()
+        os.mkfifo(path)
+    found = facts.dataset(root, make_config(tmp_path / "config").data, 1000)
+    assert {said for name, said in found["sample"].items() if name.startswith("train/")} == {
+        "unreadable: is no regular file"
+    }

@@ -359,6 +359,12 @@ def test_a_picture_brings_only_shapes(tmp_path):
     assert unsourced(found) == [] and values.attributes["data-source"] == "drawn.json"
 
 
+def test_a_pipe_is_no_picture(tmp_path):
+    os.mkfifo(tmp_path / "drawn.svg")
+    with pytest.raises(OSError, match="no regular file"):
+        picture.read(tmp_path / "drawn.svg", "A")
+
+
 # ---- a good page ----------------------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import reproduce
-from reproduce import revision
+from reproduce import files, revision
 from reproduce.engine.data import folders
 from reproduce.engine.deadline import within
 from reproduce.engine.dist.place import Place
@@ -151,6 +151,6 @@ def dataset(root: Path, data, sample: int) -> dict:
 
 def _digest(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+        return hashlib.sha256(files.read_bytes(path, files.IMAGE)).hexdigest()[:12]
     except OSError as error:
         return f"unreadable: {error.strerror}"
