@@ -13,23 +13,22 @@ import io
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from reproduce import files
 from reproduce.artefact import TIERS, Artefact
 from reproduce.artefacts import ARTEFACTS, script
-from reproduce.errors import UserError, command
+from reproduce.errors import UserError, command, shown
 from reproduce.judge import ablation
 from reproduce.paths import DOCUMENT, FIGURES, JUDGE, README
 from reproduce.recipe.variants import REGIMES
 from reproduce.report import campaigns, claims, published
+from reproduce.report.staging import staging
 from reproduce.results import measured, output, rates, runs
 from reproduce.results.measured import Measurement
 from reproduce.words import Parser
 
-BESIDE = ".publish-"  # below figures/, what is not yet published
 MACHINE = ("hardware", "revision")  # what a benchmark's file must say
 
 
@@ -50,10 +49,8 @@ def publish(
     objections += [line for path in benchmarks(tier, results) for line in objections_to_benchmark(path)]
     if objections:
         raise UserError(f"{results}: not published as tier {tier}:", *objections)
-    for leftover in figures.glob(f"{BESIDE}*"):  # of a call that was killed
-        shutil.rmtree(leftover, ignore_errors=True)
-    with tempfile.TemporaryDirectory(dir=figures, prefix=BESIDE) as beside:
-        staged = Path(shutil.copytree(figures / "measured", Path(beside) / "measured"))
+    with staging(figures) as beside:
+        staged = Path(shutil.copytree(figures / "measured", beside / "measured"))
         paths = [log.path for m in (*found, *varied) for log in m.logs] + benchmarks(tier, results)
         for path in paths + ([results / rates.FILE] if varied else []):
             target = staged / tier / path.relative_to(results)
@@ -61,11 +58,11 @@ def publish(
             shutil.copyfile(path, target)
         old = figures / "measured" / tier
         pieces += [piece for piece in ARTEFACTS if piece not in pieces and any(old.glob(f"{piece.name}.*"))]
-        draw(tier, staged / tier, Path(beside) / "modelled", figures / "modelled", pieces)
+        draw(tier, staged / tier, beside / "modelled", figures / "modelled", pieces)
         output.write(staged, published.NAME, published.listing(staged))
         # before anything moves: it may be refused
         texts = {one: claims.renew(claims.text_of(one), staged, one) for one in documents}
-        lines = move(Path(beside), figures, dry_run)
+        lines = move(beside, figures, dry_run)
         return lines + [line for one, text in texts.items() for line in write(one, text, dry_run)]
 
 
@@ -75,14 +72,14 @@ def publish_campaign(folder: Path, figures: Path, documents: Sequence[Path], dry
     objections = [line for path, _ in found for line in objections_to_benchmark(path)]
     if objections:
         raise UserError("\n  ".join([f"{folder}: not published:", *objections]))
-    with tempfile.TemporaryDirectory(dir=figures, prefix=".publish-") as beside:
-        staged = Path(shutil.copytree(figures / "measured", Path(beside) / "measured"))
+    with staging(figures) as beside:
+        staged = Path(shutil.copytree(figures / "measured", beside / "measured"))
         for path, place in found:
             (staged / place).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, staged / place)
         output.write(staged, published.NAME, published.listing(staged))
         texts = {one: claims.renew(files.read_text(one), staged, one) for one in documents}
-        lines = move(Path(beside), figures, dry_run)
+        lines = move(beside, figures, dry_run)
         return lines + [line for one, text in texts.items() for line in write(one, text, dry_run)]
 
 
@@ -244,7 +241,7 @@ def main(argv=None):
         raise UserError(f"{FIGURES}: cannot publish: {error}: make it writable and run the command again") from None
     if args.dry_run and lines:
         print("dry run, nothing was written; this would change:")
-    print("\n".join(lines or ["nothing changes: all of this is published"]))
+    print("\n".join(map(shown, lines) if lines else ["nothing changes: all of this is published"]))
     if any(line.endswith("bench/comm.json") for line in lines):
         path = "figures/modelled/local.md"
         print(f"{path} compares with that benchmark: python -m reproduce.cluster local --out {path}")

@@ -19,6 +19,7 @@ from reproduce.recipe import variants
 from reproduce.recipe.variants import REGIMES, at_rate, with_changes
 from reproduce.report import claims, publish
 from reproduce.report import published as published_list
+from reproduce.report.staging import staging
 from reproduce.results import rates
 from reproduce.results.rates import Rate
 from tests.helpers import ROOT
@@ -91,6 +92,20 @@ def test_the_document_is_fresh_by_the_check_that_guards_it(place):
     place.publish()
     text = place.document.read_text(encoding="utf-8")
     assert claims.renew(text, place.figures / "measured") == text
+
+
+def test_what_a_killed_call_left_is_removed_and_what_a_living_one_has_is_not(place, tmp_path):
+    (place.figures / ".publish-dead" / "measured").mkdir(parents=True)
+    with staging(place.figures) as living:
+        (living / "mine").touch()
+        assert not (place.figures / ".publish-dead").exists()
+        place.publish()
+        assert (living / "mine").exists()
+        (place.figures / ".publish-dead").mkdir()
+        folder = campaign(tmp_path / "campaign", H100, 1.0)
+        publish.publish_campaign(folder, place.figures, (place.document,))
+        assert [one.name for one in place.figures.glob(".publish-*")] == [living.name]
+    assert not list(place.figures.glob(".publish-*"))
 
 
 def test_a_dry_run_says_the_same_and_writes_nothing(place):
