@@ -32,7 +32,7 @@ def submit(found: list[ClusterJob], context: Context) -> dict[str, str]:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             files.write_whole(folder / f"{name}.sh", text)
-            for suffix in ("exit", "attempts"):
+            for suffix in ("exit", "exit.new", "attempts"):  # the script is not to write through links either
                 (folder / f"{name}.{suffix}").unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"{folder}: cannot write the job scripts: {error.strerror}: choose another --out") from None

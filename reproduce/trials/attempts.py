@@ -47,7 +47,8 @@ class Attempt:
         self.first_update = newest_update(checkpoints)
         self._log_before = self._log_stamp()
         self._pids: dict[int, int] = {}
-        with open(said, "w") as file:
+        said.unlink(missing_ok=True)
+        with open(said, "x") as file:  # a new one: not through a link that somebody has put there
             self.process = subprocess.Popen(
                 argv, env=os.environ | env, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=file, stderr=file,
                 start_new_session=True,

@@ -60,6 +60,13 @@ def test_whatever_becomes_of_a_step_the_next_is_run(tmp_path):
     assert "still open: broken\n" in summary and "| first | measured |" in summary and "a: 2.00 ms" in summary
 
 
+def test_what_a_step_says_is_not_written_through_a_link(tmp_path):
+    (tmp_path / "victim").write_text("mine")
+    (tmp_path / "first.log").symlink_to(tmp_path / "victim")
+    run([stub(tmp_path, "first", "measure")], tmp_path)
+    assert (tmp_path / "victim").read_text() == "mine" and not (tmp_path / "first.log").is_symlink()
+
+
 def test_what_is_settled_is_kept_and_the_rest_tried_again(tmp_path):
     steps = [stub(tmp_path, name, do) for name, do in [("a", "measure"), ("b", "memory"), ("c", "fail")]]
     run(steps, tmp_path)

@@ -65,7 +65,8 @@ class Campaign:
         """The exit code of a step's process, None if it was late; and what it said."""
         path = self.folder / f"{one.name}.log"
         argv, seconds = [sys.executable, "-m", *one.argv(out)], min(one.deadline, self._left())
-        with open(path, "w") as log:
+        path.unlink(missing_ok=True)
+        with open(path, "x") as log:  # a new one: not through a link that somebody has put there
             try:
                 code, _ = foreground.run(argv, environment() | one.env, seconds=seconds, log=log)
             except TimeoutError:

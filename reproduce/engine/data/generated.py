@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from reproduce import errors
+from reproduce import errors, files
 from reproduce.engine.data import folders
 from reproduce.engine.data.plan import uniforms
 from reproduce.paths import CONFIGS
@@ -92,7 +92,7 @@ def write_recipes(folder: Path, about: dict, workers: int) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     names = list(dict.fromkeys((*FULL_RECIPE, *PAPER_SWEEP, SPEED, SPEED_SYNTHETIC)))
     for name in names:
-        (folder / f"{name}.toml").write_text(cut(name, about, workers), encoding="utf-8")
+        files.write_whole(folder / f"{name}.toml", cut(name, about, workers))
         load(folder / f"{name}.toml")
     return names
 
