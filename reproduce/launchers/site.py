@@ -81,7 +81,7 @@ KEYS = {key.name: key for key in dataclasses.fields(Site) if key.name not in ("c
 def load(name: str) -> Site:
     """The site of a cluster, by name or by the path of its file. Raises `ConfigError` in one line."""
     path, gpus, launch = files.launching(name)
-    values = {"gpus_per_node": gpus, "ranks_per_node": gpus} | {
+    values = {key: _checked(f"{path}: node.gpus", key, gpus) for key in MOST} | {
         key: _checked(f"{path}: launch.{key}", key, value) for key, value in launch.items()
     }
     site = Site(path.stem, str(path.absolute()), **values)  # jobs read it again, from another folder

@@ -259,6 +259,13 @@ def test_a_bad_site_is_one_line(text, says, tmp_path):
     assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
+def test_a_node_of_more_gpus_than_any_has_is_refused(tmp_path):
+    gpus = 'gpus = {{ value = 1e40, unit = "count", status = "datasheet", source = "x" }}'
+    path = own_site(tmp_path, f'extends = "{{abci}}"\n[cluster]\nname = "mine"\n[node]\n{gpus}\n')
+    with pytest.raises(ConfigError, match=r"node.gpus = 1\d+: must be a number from 0 to 1,024"):
+        site.load(str(path))
+
+
 def test_a_site_of_another_batch_system_keeps_what_is_not_its_request():
     moved = site.load("abci").filled("slurm")
     assert moved.options == site.DEFAULTS["slurm"]["options"] and moved.numa == (0, 0, 1, 1)
