@@ -205,7 +205,7 @@ def test_a_signal_is_handed_on_and_waited_for(signum, stubs, tmp_path):
 def test_jobs_are_handed_in_in_order_and_remembered(stubs, tmp_path):
     found, made = context("slurm", tmp_path / "out", stubs)
     stubs.answers("sbatch", 'case "$*" in *report*) echo 42 ;; *) echo "41;cluster" ;; esac')
-    (made.out / "jobs").mkdir(parents=True)
+    (made.out / "jobs").mkdir(parents=True, exist_ok=True)
     (made.out / "jobs" / "table1.exit.new").symlink_to(tmp_path / "victim")  # the job would write through it
     assert submit.submit(found, made) == {"table1": "41", "report": "42"}
     assert not (made.out / "jobs" / "table1.exit.new").is_symlink()
