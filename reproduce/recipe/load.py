@@ -116,7 +116,7 @@ def _entry(where: str, section: str, key: str, entry):
     extra = set(entry) - {"value", "source", "ref"}
     if extra:
         raise ConfigError(f"{where}: unknown field {sorted(extra)[0]!r}: only value, source and ref are allowed")
-    if entry.get("source") not in SOURCES or entry["source"] == "override":
+    if not isinstance(entry.get("source"), str) or entry["source"] not in SOURCES or entry["source"] == "override":
         allowed = ", ".join(kind for kind in SOURCES if kind != "override")
         raise ConfigError(f"{where}: source = {entry.get('source')!r}: must be one of {allowed}")
     if not isinstance(entry.get("ref"), str) or not entry["ref"].strip():

@@ -97,6 +97,8 @@ def _check_decay(c: Config, rule: Rule) -> None:
         rule(s.decay_epochs > 0, "schedule.decay_epochs", "positive")
         rule(s.warmup_epochs + s.decay_epochs <= s.epochs, "schedule.decay_epochs",
              f"at most {s.epochs} - warmup_epochs = {s.epochs - s.warmup_epochs:g}")  # fmt: skip
+        rule(c.updates_at(s.warmup_epochs + s.decay_epochs) > c.updates_at(s.warmup_epochs), "schedule.decay_epochs",
+             "long enough for an update")  # fmt: skip
     rule(s.decay_power is None or s.decay_power > 0, "schedule.decay_power", "positive")
     rule(s.end_lr_ratio is None or 0 <= s.end_lr_ratio <= 1, "schedule.end_lr_ratio", "in [0, 1]")
     rule(list(s.decay_milestones) == sorted(set(s.decay_milestones)), "schedule.decay_milestones", "in rising order")

@@ -107,6 +107,7 @@ BROKEN = {
         '[optimizer]\nmomentum = { value = 0.9, source = "me", ref = "x" }',
         "source = 'me': must be one of abstract",
     ),
+    "source that is a list": ('[optimizer]\nmomentum = { value = 0.9, source = [], ref = "x" }', "source = []: must be one of"),
     "empty ref": (
         '[optimizer]\nmomentum = { value = 0.9, source = "derived", ref = "" }',
         "optimizer.momentum: has no ref",
@@ -119,6 +120,7 @@ BROKEN = {
     "the same for a fraction": (one("schedule", "peak_lr", "1" * 400), "a whole number beyond 1,000,000,000,000"),
     "epochs without end": (one("schedule", "epochs", "1000000000"), "must be from 1 to 10,000"),
     "warm-up too long": (one("schedule", "warmup_epochs", "91"), "schedule.warmup_epochs = 91.0: must be in [0, 90)"),
+    "decay of no update": (one("schedule", "decay_epochs", "0.01"), "decay_epochs = 0.01: must be long enough for an"),
     "decay too long": (one("schedule", "decay_epochs", "60"), "schedule.decay_epochs = 60.0: must be at most 90 - war"),
     "phases must start at 0": (one("batch", "local_batch", "[[5, 40]]"), "batch.local_batch = ((5, 40),): must be"),
     "sgd has no trust": (one("optimizer", "preset", '"sgd"'), "optimizer.trust_coefficient = 0.0025: must be absent"),

@@ -12,7 +12,7 @@ import torch
 
 from reproduce.engine.optim.foreach import Lars, RmspropWarmup
 from reproduce.engine.optim.formulas import PRESETS, Constants, Preset, reference_step, split_parameters
-from reproduce.errors import ConfigError
+from reproduce.errors import ConfigError, shown
 
 __all__ = ["BACKENDS", "PRESETS", "Constants", "Lars", "Preset", "make_lars", "reference_step", "split_parameters"]
 
@@ -32,7 +32,8 @@ def make_lars(backend: str, weights, others, constants: Constants, gradients=Non
         wanted = device.type == "cpu" and not constants.only_foreach
         backend = "native" if wanted and native.kernel() else "foreach"
         if wanted and backend == "foreach" and warns:
-            print(f"warning: LARS in C cannot be had ({native.why_not()}): foreach, which is slower, takes its place",
+            why = shown(native.why_not())
+            print(f"warning: LARS in C cannot be had ({why}): foreach, which is slower, takes its place",
                   file=sys.stderr, flush=True)  # fmt: skip
     if backend in ("native", "compiled", "apex") and constants.only_foreach:
         raise ConfigError(f"LARS back-end {backend}: does not know this optimizer.preset: use foreach")
