@@ -81,7 +81,8 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict:
         known = sorted(p.name for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
         raise ConfigError(f"{path}: no such config file{nearest(path.name, known)}") from None
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: not readable as TOML: {files.why(error)}") from None
+        by = f" (which {seen[-1].name} extends)" if seen else ""
+        raise ConfigError(f"{path}{by}: not readable as TOML: {files.why(error)}") from None
     merged: dict = {}
     for base in _bases(raw.pop("extends", []), path):
         for section, inherited in _read(path.parent / base, (*seen, real(path))).items():

@@ -107,7 +107,10 @@ BROKEN = {
         '[optimizer]\nmomentum = { value = 0.9, source = "me", ref = "x" }',
         "source = 'me': must be one of abstract",
     ),
-    "source that is a list": ('[optimizer]\nmomentum = { value = 0.9, source = [], ref = "x" }', "source = []: must be one of"),
+    "source that is a list": (
+        '[optimizer]\nmomentum = { value = 0.9, source = [], ref = "x" }',
+        "source = []: must be one of abstract",
+    ),
     "empty ref": (
         '[optimizer]\nmomentum = { value = 0.9, source = "derived", ref = "" }',
         "optimizer.momentum: has no ref",
