@@ -6,6 +6,7 @@
     REPRODUCE_RECIPES     a folder whose recipes take the place of those of the same name in paper_configs: a rehearsal
     CC                    a command, which may have a wrapper and options: "ccache gcc"
     XDG_CACHE_HOME        an absolute path, else ignored as its standard says; then HOME, then the account's own
+    PYTHONPATH            searched after this package's own folder; jobs and trials do without it
     MPLBACKEND            ignored, as is every matplotlibrc: figures are the same on every machine
     RANK and the like     whole numbers, see `reproduce.engine.dist.place`
     GIT_*                 never passed on: the revision asked for is this package's

@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import io
 import os
 import sys
 
@@ -94,20 +95,34 @@ def shown_lines(text: str) -> str:
 
 def of_system(error: OSError) -> UserError | None:
     """An error of a path or a disk as one line; None for any other, which may be a bug and keeps its traceback."""
+    if error.errno == errno.ENOENT and _nowhere():
+        return UserError("the current folder is gone: change to one that is there, then run the same command again")
     if error.errno not in REMEDIES:
         return None
     where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
     return UserError(f"{where}{error.strerror}: {REMEDIES[error.errno]}")
 
 
+def _nowhere() -> bool:
+    """Whether the current folder was removed."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
+
+
 def command(main):
     """Wrap a ``main(argv=None, ...) -> int | None`` so that an error of the user's prints one line, with its exit code.
 
-    That is a `UserError`, and an `OSError` that `of_system` knows.
+    That is a `UserError`, and an `OSError` that `of_system` knows. What stdout's encoding lacks, such as "±" in ASCII,
+    is printed as \\xNN.
     """
 
     @functools.wraps(main)
     def wrapped(argv=None, *more, **named):
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             return main(argv, *more, **named) or 0
         except UserError as error:

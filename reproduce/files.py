@@ -20,6 +20,7 @@ from typing import Any
 SMALL = 16 << 20  # bytes: configs, side-car files, everything a person writes
 LOG = 256 << 20  # bytes: the longest public log has 90 MB
 IMAGE = 256 << 20  # bytes: the largest of ImageNet has 15 MB
+LEVELS = 100  # of nested JSON: no log and no side-car file has ten
 PARTIAL = ".partial"
 ATTEMPTS = 5
 
@@ -90,7 +91,9 @@ def parse_json(text: str) -> Any:
 def parse_toml(text: str) -> dict:
     """Raises nothing but `ValueError`. The format has nan and inf; a rule for the value refuses them."""
     with _only_value_errors():
-        return tomllib.loads(text)
+        found = tomllib.loads(text)
+        repr(found)  # hexadecimal numbers may have more digits than can be printed
+        return found
 
 
 def to_json(value: object, indent: int | None = 2) -> str:
@@ -98,24 +101,25 @@ def to_json(value: object, indent: int | None = 2) -> str:
     return json.dumps(finite(value), indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def finite(value: object) -> Any:
-    """`value` with None for every number in it that is NaN or infinite."""
-    if isinstance(value, float) and not math.isfinite(value):
+def finite(value: object, levels: int = LEVELS) -> Any:
+    """`value` with None for every number in it that is NaN or infinite, and for what lies deeper than `levels`."""
+    if (isinstance(value, float) and not math.isfinite(value)) or not levels:
         return None
     if isinstance(value, dict):
-        return {key: finite(inner) for key, inner in value.items()}
-    return [finite(inner) for inner in value] if isinstance(value, list | tuple) else value
+        return {key: finite(inner, levels - 1) for key, inner in value.items()}
+    return [finite(inner, levels - 1) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def write_whole(path: Path, content: str | bytes) -> Path:
     """Write a file whole or not at all, and make its folder. Raises `OSError`; the old file is then as it was.
 
     The content goes to a file of another name beside `path`, which a rename puts in its place. A link at `path` is
-    replaced and never followed. What calls that died have left beside it is removed.
+    replaced and never followed. What calls that died have left beside it is removed. Halves of surrogate pairs, which
+    UTF-8 cannot hold, are written as \\uNNNN.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    data = content if isinstance(content, bytes) else content.encode("utf-8")
+    data = content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
     for _ in range(ATTEMPTS):
         _remove_leftovers(path)
         if _written(path, data):

@@ -112,6 +112,8 @@ def stated(config: Config) -> dict:
     """The keys of a log's head with the recipe's values."""
     o, s, adaptive = config.optimizer, config.schedule, config.optimizer.trust_coefficient is not None
     prefix = "lars_opt" if adaptive else "sgd_opt"
+    if not 0 <= s.warmup_epochs <= s.warmup_epochs + (s.decay_epochs or 0) <= s.epochs:  # they are counted through
+        raise ValueError(f"{s.warmup_epochs} epochs of warm-up and {s.decay_epochs} of decay in {s.epochs}")
     warmup = config.updates_at(s.warmup_epochs)
     if s.decay != "step" and (s.decay_epochs is None or s.end_lr_ratio is None):
         raise TypeError(f"schedule.decay = {s.decay!r} without decay_epochs or end_lr_ratio")

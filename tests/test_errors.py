@@ -1,7 +1,9 @@
 """The boundary of every command: what the user can act on is one line and exit code 2; a bug keeps its traceback."""
 
 import errno
+import io
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,24 @@ def test_a_full_disk_without_a_path_is_one_line(capsys):
 def test_a_bug_keeps_its_traceback(error):
     with pytest.raises(type(error)):
         failing(error)()
+
+
+def test_a_current_folder_that_is_gone_is_one_line(tmp_path, monkeypatch, capsys):
+    @command
+    def main(argv=None):
+        Path("results").absolute()
+
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert main() == 2 and capsys.readouterr().err.startswith("error: the current folder is gone: change to one")
+
+
+def test_a_terminal_of_ascii_is_shown_the_codes_of_other_letters(monkeypatch):
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="ascii", write_through=True))
+    assert command(lambda argv: print("84 \xb1 1 \udce9"))() == 0
+    assert shown.getvalue() == b"84 \\xb1 1 \\udce9\n"
 
 
 def test_what_is_printed_of_a_path_or_an_error_cannot_act_on_the_terminal(capsys):

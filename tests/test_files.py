@@ -23,7 +23,9 @@ def test_json_that_is_none_is_a_value_error_in_one_line(tmp_path, text):
     assert "\n" not in files.why(error.value)
 
 
-@pytest.mark.parametrize("text", ["a = " + "9" * 5000, "a = " + "[" * 100_000, "a = ", "a = 1\na = 2"])
+@pytest.mark.parametrize("text", [
+    "a = " + "9" * 5000, "a = 0x" + "f" * 5000, "a = " + "[" * 100_000, "a = ", "a = 1\na = 2",
+])  # fmt: skip
 def test_toml_that_is_none_is_a_value_error(tmp_path, text):
     path = tmp_path / "a.toml"
     path.write_text(text)
@@ -58,6 +60,15 @@ def test_only_regular_files_of_a_sane_size_are_read(tmp_path):
 def test_json_is_written_without_what_no_parser_reads():
     text = files.to_json({"a": [float("nan"), 1.5], "b": (float("inf"),)})
     assert json.loads(text) == {"a": [None, 1.5], "b": [None]}
+    deep: list = []
+    for _ in range(5000):
+        deep = [deep]
+    assert files.to_json([deep, 1.5]).endswith("  1.5\n]\n")
+
+
+def test_halves_of_pairs_are_written_as_they_are_spelled(tmp_path):
+    path = files.write_whole(tmp_path / "a.json", files.to_json({"hardware": "\ud800"}))
+    assert json.loads(path.read_text(encoding="utf-8")) == {"hardware": "\ud800"}
 
 
 def test_a_write_replaces_a_link_and_follows_none(tmp_path):

@@ -188,16 +188,16 @@ def constant(where: str, name: str, entry) -> Constant:
 
 def _read(path: Path, seen: tuple[Path, ...]) -> tuple[dict, dict[str, Constant], dict]:
     """The names, the constants and the other sections of a file and of what it extends; names are never inherited."""
-    if real(path) in seen:
+    raw, own = _parse(path), real(path)
+    if own in seen:
         raise ConfigError(f"{path}: 'extends' goes in a circle: remove one of the links")
-    raw = _parse(path)
     base = raw.pop("extends", "")
     if not isinstance(base, str):
         raise ConfigError(f"{path}: extends = {base!r}: must be the name of a file")
     for section in raw.keys() - {"measured"}:
         if not isinstance(raw[section], dict):
             raise ConfigError(f"{path}: {section} must be a table: write [{section}] on a line of its own")
-    _, constants, extra = _read(_base(path, base), (*seen, real(path))) if base else ({}, {}, {})
+    _, constants, extra = _read(_base(path, base), (*seen, own)) if base else ({}, {}, {})
     about = raw.pop("cluster", {})
     extra = {"launch": extra.get("launch", {}) | raw.pop("launch", {})} | {key: raw.pop(key) for key in ("measured",)
                                                                            if key in raw}  # fmt: skip

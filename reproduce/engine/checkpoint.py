@@ -26,6 +26,7 @@ HEADER = re.compile(MAGIC + rb" (\d{1,9}) ([0-9a-f]{64}) (\d{1,18}) (\d{1,18})\n
 HEADER_LIMIT = 256  # bytes; no header is longer
 NAME = re.compile(r"update_(\d{8,})\.ckpt")
 TEMPORARY = ".tmp"
+HEAD = {"config_hash": str, "seed": int, "update": int, "epoch": int}  # of a state
 
 
 class Damaged(Exception):
@@ -184,6 +185,9 @@ def unpack(payload: bytes, update: int | None = None) -> dict:
         raise _foreign(type(error).__name__) from None
     if not isinstance(state, dict):
         raise _foreign(f"holds a {type(state).__name__}")
+    for key, kind in HEAD.items():  # which callers compare: tensors have no single answer
+        if key in state and type(state[key]) is not kind:
+            raise _foreign(f"its {key} is a {type(state[key]).__name__}")
     if update is not None and state.get("update") != update:
         raise _foreign(f"its name says update {update}, its content {str(state.get('update'))[:20]}")
     return state

@@ -51,6 +51,8 @@ def evaluate(trainer: "Trainer", loader: AnyLoader, how: str) -> tuple[int, int]
     expected = config.data.val_images
     if images != expected and config.data.corrupt_images != "skip":
         raise DataError(f"evaluation saw {images} images, not {expected}: the validation set changed during the run")
+    if not images:
+        raise DataError(f"{config.path}: no validation image can be decoded: replace the damaged files")
     return correct, images
 
 

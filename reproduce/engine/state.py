@@ -44,8 +44,10 @@ def tensors(state: dict, own: Mapping[str, Mapping[str, Tensor]]) -> Iterable[st
         if differing := sorted(map(str, found.keys() ^ due.keys())):
             yield f"{part} of {few(differing)} are in one of the two only"
             continue
-        yield from (f"{part} {name} is {kind(found[name])}, must be {kind(one)}" for name, one in due.items()
-                    if kind(found[name]) != kind(one))  # fmt: skip
+        for name, one in due.items():
+            theirs = "of no content" if getattr(found[name], "is_meta", False) else kind(found[name])
+            if theirs != kind(one):
+                yield f"{part} {name} is {theirs}, must be {kind(one)}"
 
 
 def kind(value: object) -> str:
@@ -58,7 +60,7 @@ def kind(value: object) -> str:
 
 def of_log(state: dict) -> str:
     """What is wrong with the log that a state holds, and with the images it has left out; empty if nothing is."""
-    log, bad = state.get("log"), state.get("bad", [[], []])
+    log, bad = state.get("log"), state.get("bad")
     if not isinstance(log, str) or log.count('"key": "epoch_stop"') != state.get("epoch"):
         return "its log is not one of as many epochs"
     if not (isinstance(bad, list) and len(bad) == 2 and all(isinstance(part, list) for part in bad)):

@@ -12,6 +12,7 @@ from reproduce.results import steptimes
 from reproduce.results.steptimes import Network, Variant
 
 RULE = "cubic:3"  # the headline's
+NORMS = "LARS over all tensors at once, not timm's tensor by tensor"
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def _of(network: Network) -> list[Saving]:
         if one and two:
             found.append(_saving(technique, text, network.rate, one.seconds, two.seconds, steptimes.FILE))
     start = network.startup
-    if {"same_seed", "broadcast"} <= start.keys():
+    if start.get("same_seed") and start.get("broadcast"):
         text = "weights from the same seed, not by a broadcast"
         found.append(_saving("same_seed", text, network.rate, start["same_seed"], start["broadcast"], steptimes.FILE))
     return found
@@ -73,9 +74,8 @@ def norms(bench: Path) -> Saving | None:
     try:
         rows = {row["name"]: row["values"] for table in files.read_json(path)["tables"] for row in table["rows"]}
         ours, other = ([value / 1e3 for value in rows[name]] for name in ("ours, native", "timm Lars"))
+        return _saving("batched_norms", NORMS, "on a CPU", ours, other, f"bench/{path.name}")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, ArithmeticError) as error:
         raise LogError(f"{path}: not a result of this benchmark ({error!r}): measure again") from None
-    text = "LARS over all tensors at once, not timm's tensor by tensor"
-    return _saving("batched_norms", text, "on a CPU", ours, other, f"bench/{path.name}")

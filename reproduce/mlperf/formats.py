@@ -196,7 +196,7 @@ def _python_table(text: str, at: int) -> tuple[dict, int]:
     if depth or done == at:
         raise ValueError("a table without an end")
     try:
-        return ast.literal_eval("".join(parts)), done
+        return json.loads(json.dumps(ast.literal_eval("".join(parts)))), done  # Python has values that JSON has not
     except (SyntaxError, MemoryError) as error:
         raise ValueError(str(error)) from None
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from reproduce import files
 from reproduce.artefact import Artefact
+from reproduce.errors import UserError
 from reproduce.page import picture
 from reproduce.page.evidence import Given
 from reproduce.page.picture import Picture
@@ -17,7 +18,7 @@ from reproduce.paths import FIGURES, PUBLISHED, real
 from reproduce.results import measured, steptimes
 
 MODELLED = FIGURES / "modelled"  # where the published Figures 1 and 2 are
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError)
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
 
 
 class NoFigure(Exception):
@@ -62,7 +63,7 @@ def side_car(given: Given, piece: Artefact) -> tuple[Path, dict]:
                 raise NoFigure(f"{piece.name}.json is not of the logs of {source['run']} that are here now")
         if piece.benchmark and facts.get("rates") != rates(given):
             raise NoFigure(f"{piece.name}.json is not of the benchmark {piece.benchmark} that is here now")
-    except UNREADABLE as error:
+    except (*UNREADABLE, UserError) as error:  # of the user: a run or a benchmark that it names
         raise NoFigure(f"{piece.name}.json is not readable: {error!r}") from None
     return folder, facts
 

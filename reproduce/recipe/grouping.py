@@ -6,6 +6,8 @@ a fixed order; every process derives the same groups from the same network and r
 `engine/groups.py` takes the tensors from a network, `engine/gradients.py` sends them.
 """
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -59,7 +61,7 @@ def _spans(tensors: Sequence[Tensor], rule: str) -> list[range]:
     """Ranges of ids, from the end of the network backwards, batch norm still among them."""
     n = len(tensors)
     kind, _, argument = rule.partition(":")
-    if kind == "cubic" and argument.isdigit() and int(argument) > 0:
+    if kind == "cubic" and re.fullmatch("[1-9][0-9]{0,8}", argument):
         factor, spans, k = int(argument), [], 0
         while n - factor * k**3 > 0:
             spans.append(range(max(0, n - factor * (k + 1) ** 3), n - factor * k**3))
@@ -91,6 +93,6 @@ def is_rule(text: str) -> bool:
 
 def _positive(text: str) -> bool:
     try:
-        return float(text) > 0
+        return 0 < float(text) < math.inf
     except ValueError:
         return False

@@ -73,19 +73,19 @@ def _named(config: Config, variant: typing.Sequence[str]) -> Config:
 
 def _read(path: Path, seen: tuple[Path, ...]) -> dict:
     """The merged tables of a file and of what it extends: ``{section: {key: (value, Source | None)}}``."""
-    if real(path) in seen:
-        raise ConfigError(f"{path}: 'extends' goes in a circle: remove one of the links")
     try:
-        raw = files.read_toml(path)
+        raw, own = files.read_toml(path), real(path)  # a name that no file can have is refused by the first
     except FileNotFoundError:
         known = sorted(p.name for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
         raise ConfigError(f"{path}: no such config file{nearest(path.name, known)}") from None
     except (OSError, ValueError) as error:
         by = f" (which {seen[-1].name} extends)" if seen else ""
         raise ConfigError(f"{path}{by}: not readable as TOML: {files.why(error)}") from None
+    if own in seen:
+        raise ConfigError(f"{path}: 'extends' goes in a circle: remove one of the links")
     merged: dict = {}
     for base in _bases(raw.pop("extends", []), path):
-        for section, inherited in _read(path.parent / base, (*seen, real(path))).items():
+        for section, inherited in _read(path.parent / base, (*seen, own)).items():
             if section != "run":  # names are never inherited: a file that forgot its own must not pass as its base
                 merged.setdefault(section, {}).update(inherited)
     for section, entries in raw.items():

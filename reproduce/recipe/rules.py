@@ -78,7 +78,7 @@ def check(c: Config) -> None:
     rule(start is None or not c.schedule.weight_decay_follows_warmup, "schedule.weight_decay_follows_warmup",
          "false with a warmup_start_lr: the two are of different recipes")  # fmt: skip
     _check_decay(c, rule)
-    rule(c.precision.loss_scale > 0, "precision.loss_scale", "positive")
+    rule(1e-9 <= c.precision.loss_scale <= 1e9, "precision.loss_scale", "from 1e-9 to 1e9")
     rule(c.evaluation.every >= 1, "evaluation.every", "at least 1")
     rule(c.evaluation.offset >= 1, "evaluation.offset", "at least 1")
     rule(is_rule(c.communication.groups), "communication.groups", RULES)

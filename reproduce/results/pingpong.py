@@ -6,6 +6,7 @@ from pathlib import Path
 
 from reproduce import files
 from reproduce.errors import LogError
+from reproduce.logged import is_number
 
 FILE = "bench/pingpong.json"  # below a results folder
 COMMAND = "python -m reproduce.bench pingpong"
@@ -48,4 +49,6 @@ def as_link(sizes: list[int], one: dict) -> Link:
     small = [took for size, took in zip(sizes, seconds, strict=True) if size <= SMALL]
     if not small or not 0 < min(small) < seconds[-1]:
         raise ValueError("no times of small messages and of a large one")
+    if one["mbit"] is not None and not is_number(one["mbit"]):
+        raise ValueError(f"mbit = {one['mbit']!r}")
     return Link(one["mbit"], min(small), sizes[-1] / (seconds[-1] - min(small)))

@@ -51,6 +51,6 @@ def read(results: Path) -> dict[str, list[Rate]]:
             found.setdefault(one.subject, []).append(one)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise LogError(f"{path}: not a table of rates ({error}): restore it, or make it again") from None
     return found

@@ -1,15 +1,18 @@
 """Step times of group rules on networks of several rates: what `bench comm` writes and `groups.py` draws. No torch."""
 
 import json
+import math
 import statistics
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from reproduce import files
 from reproduce.errors import LogError
+from reproduce.logged import is_number
 
 FILE = "bench/comm.json"  # below a results folder
 COMMAND = "python -m reproduce.bench comm"
+ABOUT = ("hardware", "place", "model", "local_batch", "image_size", "torch", "python", "revision")  # what is shown
 RULES = ("cubic:3", "size:8MB", "layer", "single")
 HEADER = ["network", "groups by", "wire", "allreduces", "MB", "overlapped, ms", "after backward, ms", "overlap gains",
           "against DDP"]  # fmt: skip
@@ -116,12 +119,14 @@ def read(results: Path) -> Result | None:
         facts = files.read_json(path)
         if (facts.pop("benchmark"), facts.pop("kind")) != ("comm", "measured"):
             raise ValueError("not a measurement of this benchmark")
+        if absent := set(ABOUT) - set(facts):
+            raise ValueError(f"does not say its {', '.join(sorted(absent))}")
         return Result({key: facts[key] for key in facts if key != "rates"}, tuple(map(_network, facts["rates"])))
     except FileNotFoundError:
         return None
     except OSError as error:
         raise LogError(f"{path}: not readable: {error.strerror}: check its permissions") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise LogError(f"{path}: not a result of '{COMMAND}' ({reason}): delete it and measure again") from None
 
@@ -130,11 +135,19 @@ def _network(facts: dict) -> Network:
     timings = []
     for one in facts["variants"]:
         seconds = tuple(float(s) for s in one["seconds"])
-        if not seconds or min(seconds) <= 0:
+        if not seconds or not all(0 < one < math.inf for one in seconds):
             raise ValueError(f"{one['rule']}: no step times")
         variant = Variant(one["rule"], one["overlap"], one["wire"])
         timings.append(Timing(variant, seconds, int(one["groups"]), int(one["bytes"])))
     startup = {how: tuple(map(float, seconds)) for how, seconds in facts["startup"].items()}
+    if not all(0 < one < math.inf for seconds in startup.values() for one in seconds):
+        raise ValueError("no times of the start")
+    names = (facts["network"], *(one[key] for one in facts["variants"] for key in ("rule", "wire")))
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError("names that are no text")
+    for key in ("mbit", "lead_ms"):
+        if facts[key] is not None and not is_number(facts[key]):
+            raise ValueError(f"{key} = {facts[key]!r}")
     return Network(facts["mbit"], facts["network"], tuple(timings), facts["lead_ms"], startup)
 
 

@@ -48,6 +48,8 @@ class Context:
             text = str(path)
             if any(ord(char) < 32 or ord(char) == 127 for char in text):
                 raise ConfigError(f"{what} {text!r}: must have no line break or other control character: rename it")
+            if any(0xD800 <= ord(char) < 0xE000 for char in text):
+                raise ConfigError(f"{what} {text!r}: must be UTF-8, as job scripts are: rename it")
 
 
 def directives(job: ClusterJob, context: Context) -> list[str]:

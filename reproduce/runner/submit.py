@@ -60,9 +60,11 @@ def _hand_in(job: ClusterJob, after: list[str], scheduler: Scheduler, folder: Pa
 
 def _ask(argv: list[str], folder: Path | None = None) -> subprocess.CompletedProcess:
     try:
-        return subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=300)
+        return subprocess.run(argv, cwd=folder, capture_output=True, text=True, errors="replace", timeout=300)
     except FileNotFoundError:
         raise UserError(f"{argv[0]}: not found: run this on a login node, or choose another --launcher") from None
+    except OSError as error:
+        raise UserError(f"{argv[0]}: cannot be started: {error.strerror}: see what it is on PATH") from None
     except subprocess.TimeoutExpired:
         raise UserError(f"{shlex.join(argv)}: no answer in 300 s: is the scheduler up?") from None
 
@@ -74,12 +76,19 @@ def known(number: str, scheduler: Scheduler) -> bool:
 
 
 def remembered(folder: Path, launcher: str) -> dict[str, str]:
-    """Numbers by name of the jobs submitted before by the same launcher."""
+    """Numbers by name of the jobs submitted before by the same launcher. Raises `UserError` if that cannot be told."""
+    path = folder / SUBMITTED
     try:
-        told = files.read_json(folder / SUBMITTED)
-        return dict(told["jobs"]) if told["launcher"] == launcher else {}
-    except (OSError, ValueError, KeyError, TypeError):
+        told = files.read_json(path)
+        jobs = dict(told["jobs"]) if told["launcher"] == launcher else {}
+        if not all(SCHEDULERS[launcher].number(number) == number for number in jobs.values()):
+            raise ValueError("no numbers of jobs")
+        return jobs
+    except FileNotFoundError:
         return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{path}: does not say which jobs were submitted: see that none is left in the queue, then "
+                        "remove the file") from None  # fmt: skip
 
 
 def _remember(folder: Path, launcher: str, numbers: dict[str, str]) -> None:

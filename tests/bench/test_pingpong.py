@@ -32,6 +32,9 @@ def test_nothing_measured_is_none_and_a_damaged_file_one_line(tmp_path):
     write(tmp_path, [[1e-3]] * 4, kind="modelled")
     with pytest.raises(LogError, match="not a result of 'python -m reproduce.bench pingpong'"):
         results.read(tmp_path)
+    write(tmp_path, [], rates=[{"mbit": "fast", "seconds": [[9e-3], [1e-3], [0.01], [0.221]]}])
+    with pytest.raises(LogError, match="mbit = 'fast'"):
+        results.read(tmp_path)
     for seconds in ([[1e-3]] * 3, [[1e-3]] * 4, [[0.0], [1.0], [1.0], [1.0]], [[], [], [], []]):
         write(tmp_path, seconds)
         with pytest.raises(LogError, match="not a result of"):

@@ -157,6 +157,13 @@ def test_a_name_alone_finds_a_file_here_but_ours_first(tmp_path, monkeypatch):
     assert files.load("abci").path == "paper_configs/clusters/abci.toml" and files.load("abci.toml").own
 
 
+def test_a_base_that_no_file_can_be_is_one_line(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('extends = "b\\u0000.toml"')
+    with pytest.raises(ConfigError, match="not readable as TOML: .*null"):
+        files.load(str(path))
+
+
 def test_ours_are_extended_by_name(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(Path(own(tmp_path, "")).read_text().replace(str(files.FOLDER / "abci.toml"), "abci.toml"))

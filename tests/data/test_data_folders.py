@@ -181,6 +181,13 @@ def test_lay_out_is_lossless_and_indexed(tmp_path, source, capsys):
     assert "holds 50 images, data.train_images states 36 beside 15 held out" in message
 
 
+@pytest.mark.parametrize("odd", [{"a": 1}, {"train_images": "x", "val_images": 1, "source": "s"}])
+def test_a_marker_of_another_shape_is_of_no_lay_out(tmp_path, source, capsys, odd):
+    (tmp_path / "complete.json").write_text(json.dumps(odd))
+    assert embedded.main(["--out", str(tmp_path), "--source", str(source)]) == 2
+    assert "is not a complete lay-out" in capsys.readouterr().err
+
+
 def test_lay_out_interrupted_then_rerun(tmp_path, source, monkeypatch):
     out, real, calls = tmp_path / "fashion_mnist", embedded._write, []
 
@@ -331,6 +338,15 @@ def test_one_class_in_two_unicode_forms(tmp_path):
     (root / "train" / "n01").rename(root / "train" / "caf\u00e9")
     (root / "val" / "n01").rename(root / "val" / "cafe\u0301")
     assert r"the same letters in two Unicode forms, 'caf\xe9' and 'cafe\u0301'" in fails(root, tmp_path)
+
+
+def test_a_pipe_among_the_images_does_not_hold_the_preflight_up(tmp_path):
+    root = make_folder(tmp_path / "d")
+    path = sorted((root / "train" / "n01").iterdir())[0]
+    path.unlink()
+    os.mkfifo(path)
+    found = facts.dataset(root, make_config(tmp_path / "config").data, 1000)
+    assert found["sample"][f"train/n01/{path.name}"] == "unreadable: is no regular file"
 
 
 def test_names_that_are_not_utf8_are_taken_by_the_preflight_as_by_the_training(tmp_path):

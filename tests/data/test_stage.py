@@ -410,6 +410,20 @@ def test_what_cannot_be_staged_is_one_line(tmp_path, source, capsys):
     assert "choose another --to" in fails(source, tmp_path / "file" / "local")
 
 
+@pytest.mark.parametrize("odd", [
+    {"train": []}, {"bytes": "many"}, {"source": 3}, {"files": True}, {"page_cache": []},
+    {"page_cache": {"node0": "x"}}, {"page_cache": {"node0": {"cleared": True, "at": "now", "job": ""}}},
+])  # fmt: skip
+def test_what_a_stage_did_not_write_counts_as_nothing(tmp_path, source, odd):
+    target = tmp_path / "local"
+    about = stage.stage(source, target)
+    assert staged.read(target) == about
+    (target / staged.ABOUT).write_text(json.dumps(about | odd))
+    assert staged.read(target) is None
+    with pytest.raises(DataError, match="was not made by a stage"):
+        stage.stage(source, target)
+
+
 def test_a_target_staged_from_elsewhere_is_not_taken_for_this_source(tmp_path, source):
     target = tmp_path / "local"
     stage.stage(source, target)

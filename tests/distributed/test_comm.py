@@ -112,6 +112,7 @@ class Left(BaseException):
         (Preempted("as asked"), "1", 75, ""),
         (LostError("rank 1 is gone"), "0", EXIT_LOST, "error: rank 1 is gone\n"),
         (ValueError("a bug"), "1", 1, "ValueError: a bug\n"),
+        (OSError(20, "Not a directory", "/data"), "0", 2, "error: /data: Not a directory: name another path\n"),
     ],
 )
 def test_one_process_of_many_says_its_error_and_leaves(monkeypatch, capsys, error, rank, code, says):

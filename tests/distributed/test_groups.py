@@ -44,7 +44,7 @@ def test_a_size_rule_closes_a_group_once_it_holds_enough(resnet50):
         assert group.megabytes(2) - resnet50[group.ids[0]].elements * 2e-6 < 8
 
 
-@pytest.mark.parametrize("rule", ["cubic", "cubic:0", "size:8", "size:xMB", "ring"])
+@pytest.mark.parametrize("rule", ["cubic", "cubic:0", "cubic:\xb2", "size:8", "size:infMB", "size:xMB", "ring"])
 def test_an_unknown_rule_is_refused(resnet50, rule):
     with pytest.raises(ConfigError, match="must be cubic:F, size:NMB, layer or single"):
         divide(resnet50, rule)

@@ -173,9 +173,10 @@ def test_host_lists(text, hosts):
     assert expand(text) == hosts
 
 
-@pytest.mark.parametrize(
-    "text", ["", ",", "n[1-3", "n1-3]", "n[3-1]", "n[a-b]", "n[]", "n[[1]]", "a],b[1", "n[1-9999999999]"]
-)
+@pytest.mark.parametrize("text", [
+    "", ",", "n[1-3", "n1-3]", "n[3-1]", "n[a-b]", "n[]", "n[[1]]", "a],b[1", "n[1-9999999999]", "[1]" * 2000,
+    "n[" + "9" * 5000 + "]",
+])  # fmt: skip
 def test_bad_host_lists(text):
     with pytest.raises(HostListError):
         expand(text)
@@ -183,6 +184,6 @@ def test_bad_host_lists(text):
 
 def test_tasks_per_node():
     assert tasks_per_node("4(x512)") == [4] * 512 and tasks_per_node("2,1(x3),4") == [2, 1, 1, 1, 4]
-    for text in ("", "x", "4(512)", "4(x)", "1,,2", "1(x9999999999)"):
+    for text in ("", "x", "4(512)", "4(x)", "1,,2", "1(x9999999999)", "9" * 5000, f"4(x{'9' * 5000})"):
         with pytest.raises(HostListError):
             tasks_per_node(text)

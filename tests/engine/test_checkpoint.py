@@ -348,6 +348,14 @@ def test_a_malicious_payload_is_refused_and_not_executed(tmp_path):
     assert (tmp_path / "executed").exists(), "the payload of this test does nothing"
 
 
+@pytest.mark.parametrize("name", ["config_hash", "seed", "update", "epoch"])
+def test_what_says_whose_a_state_is_has_one_value(tmp_path, name):
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    checkpoints.save({name: torch.ones(2)}, 10)
+    with pytest.raises(CheckpointError, match=f"its {name} is a Tensor"):
+        unpack(*checkpoints.newest())
+
+
 @pytest.mark.parametrize("payload", [b"", b"PK\x03\x04 no archive", pickle.dumps([1])])
 def test_a_payload_of_another_kind_is_one_line(payload):
     with pytest.raises(CheckpointError, match="not written by this program") as refusal:

@@ -1,7 +1,9 @@
 """Evaluation by each of the four sets of batch-norm statistics, against slow computations that share no code."""
 
+import dataclasses
 import itertools
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from reproduce.engine.dist.comm import Comm
 from reproduce.engine.evaluation import evaluate, recalibrate, shards
 from reproduce.engine.model import SmallResNet, weights_sha256
 from reproduce.engine.workers import WorkerBatchNorm2d, WorkerStatistics, worker_range
-from reproduce.errors import CheckpointError
+from reproduce.errors import CheckpointError, DataError
 from reproduce.recipe.schema import BN_EVAL
 from tests.helpers import warm
 from tests.helpers.evaluation_run import UPDATES, VAL, WORKERS, Images, build, outcome
@@ -204,6 +206,14 @@ def test_skipped_images_leave_the_others_with_their_workers(trained):
     assert [share(VAL, worker, WORKERS) for worker in (1, 2, 3)] == [range(25, 50), range(50, 76), range(76, 101)]
     assert shards(np.array([48, 49, 50, 75, 76]), config) == (range(1, 4), [2, 2, 1])
     assert shards(np.array([25, 49, 76]), config) == (range(1, 4), [2, 0, 1])  # all of worker 2's were skipped
+
+
+def test_where_no_image_is_left_there_is_no_accuracy(trained, monkeypatch):
+    trainer = trained[0]
+    data = dataclasses.replace(trainer.config.data, corrupt_images="skip")
+    monkeypatch.setattr(trainer, "config", dataclasses.replace(trainer.config, data=data))
+    with pytest.raises(DataError, match="no validation image can be decoded"):
+        evaluate(trainer, SimpleNamespace(val_batches=lambda: iter(())), "mean")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -9,6 +9,7 @@ import pytest
 from reproduce.events import read_log
 from reproduce.logged import PREFIX
 from reproduce.paths import FIGURES
+from reproduce.recipe.schema import digest
 
 LOG = FIGURES / "measured/quick/logs/headline_b800_w20/result_1.txt"
 TEXT = LOG.read_text()
@@ -42,6 +43,17 @@ def stamp(change):
         event["time_ms"] = change(event["time_ms"], number)
 
     return changed
+
+
+def rehashed(*path_and_value) -> str:
+    """The log with another recipe, and the hash of that."""
+    *path, value = path_and_value
+
+    def change(event, _):
+        put("value", "recipe", *path, value=value)(event, _)
+        event["value"]["hash"] = digest(event["value"]["recipe"])
+
+    return edited("reproduce_config", change)
 
 
 def swapped(a: str, b: str) -> str:
@@ -132,6 +144,7 @@ TAMPERED = {
     "metadata a list": (epoch(put("metadata", value=[1])), "holds 89 of 90 epochs"),
     "key a number": (edited("run_start", put("key", value=7)), "has no run_start"),
     "deep": (TEXT.replace(LINES[25], PREFIX + '{"a": ' + "[" * 100_000), "has no reproduce_environment"),
+    "a warm-up without end": (rehashed("schedule", "warmup_epochs", 10**12), "1000000000000 epochs of warm-up"),
     "epochs for ever": (config(recipe("schedule", "epochs", value=10**9)), "not the one of its hash"),
     "no text": ("", "holds no MLPerf event"),
 }  # fmt: skip

@@ -15,6 +15,7 @@ from reproduce.engine.checkpoint import Checkpoints, unpack
 from reproduce.engine.dist.comm import Comm
 from reproduce.engine.dist.stop_requests import StopRequests
 from reproduce.engine.model import weights_sha256
+from reproduce.engine.state import of_log
 from reproduce.errors import EXIT_PREEMPTED, CheckpointError
 from reproduce.events import ENVIRONMENT, PREFIX, RESUMED, checkpoint_folder, log_path, read_events, read_log
 from reproduce.locks import Lock
@@ -77,7 +78,7 @@ def test_a_state_of_another_recipe_or_seed_is_refused():
 ODD = {
     "another shape": lambda w: w[:1], "a scalar": lambda w: torch.tensor(1.0), "complex": lambda w: w + 0j,
     "integers": lambda w: w.int(), "half": lambda w: w.half(), "sparse": lambda w: w.to_sparse(), "text": lambda w: "w",
-    "a list": lambda w: w.tolist(), "nothing": lambda w: None,
+    "a list": lambda w: w.tolist(), "nothing": lambda w: None, "of no content": lambda w: w.to("meta"),
 }  # fmt: skip
 PLACES = {
     "update": {"update": 2}, "negative": {"update": -1}, "no number": {"update": "1"}, "truth": {"update": True},
@@ -113,6 +114,11 @@ def test_a_state_that_contradicts_itself_is_refused(change):
         with pytest.raises(CheckpointError, match="does not fit"):
             trainer.load_state({key: value for key, value in state.items() if key != name})
     assert facts(trainer) == before
+
+
+def test_a_state_without_its_corrupt_images_is_not_gone_on_from():
+    assert of_log({"log": "", "epoch": 0, "bad": [[], []]}) == ""
+    assert "corrupt images" in of_log({"log": "", "epoch": 0})
 
 
 def test_wishes_by_time_and_by_signal():

@@ -54,6 +54,22 @@ def draw(results: Path, out: Path | None = None) -> tuple[dict, str]:
     return json.loads((out / "groups.json").read_text()), (out / "groups.md").read_text()
 
 
+@pytest.mark.parametrize("change", [
+    lambda facts: facts["rates"][0].update(mbit="fast"), lambda facts: facts["rates"][0].update(lead_ms=[]),
+    lambda facts: facts["rates"][0].update(network=3), lambda facts: facts["rates"][0]["variants"][0].update(rule=[]),
+    lambda facts: facts["rates"][0]["variants"][0].update(seconds=["inf"]), lambda facts: facts.pop("place"),
+    lambda facts: facts["rates"][0]["startup"].update(same_seed=[0.0]),
+])  # fmt: skip
+def test_a_result_of_another_shape_is_one_line(tmp_path, capsys, change):
+    path = write(tmp_path) / steptimes.FILE
+    facts = json.loads(path.read_text())
+    change(facts)
+    path.write_text(json.dumps(facts))
+    assert groups.main(["--results", str(tmp_path), "--out", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "not a result of 'python -m reproduce.bench comm'" in said and said.count("\n") == 1
+
+
 def test_the_file_reads_back_as_it_was_written(tmp_path):
     result = steptimes.read(write(tmp_path))
     assert result.about == ABOUT and [network.mbit for network in result.networks] == [1000.0, None]

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from reproduce import ablation as artefact
-from reproduce.judge import techniques
+from reproduce.errors import LogError
+from reproduce.judge import systems, techniques
 from reproduce.judge.ablation import effects
 from reproduce.judge.techniques import TECHNIQUES, WORDS, Technique, judged
 from reproduce.paths import PUBLISHED
@@ -151,3 +152,10 @@ def test_every_variant_named_by_a_technique_exists_and_says_so():
         for name in technique.variants:
             one = next(one for one in variants(with_changes(RUN)) if one.name == name)
             assert technique.name in one.techniques
+
+
+def test_times_that_are_none_are_no_result(tmp_path):
+    rows = [{"name": name, "values": [value]} for name, value in (("ours, native", 0.0), ("timm Lars", 1.0))]
+    (tmp_path / "lars.json").write_text(json.dumps({"tables": [{"rows": rows}]}))
+    with pytest.raises(LogError, match="not a result of this benchmark"):
+        systems.norms(tmp_path)

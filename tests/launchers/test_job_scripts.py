@@ -227,6 +227,31 @@ def test_a_refusal_is_one_line_and_says_what_was_handed_in(stubs, tmp_path):
     assert told == {"launcher": "pbs", "jobs": {"table1": "41.server"}}
 
 
+@pytest.mark.parametrize("text", [
+    '{"launcher": "slurm", "jobs": {"table1": 41}}', '{"launcher": "slurm", "jobs": {"table1": "4\\u00001"}}',
+    "[" * 9999, '{"jobs": {}}', "[]",
+])  # fmt: skip
+def test_jobs_that_cannot_be_told_are_asked_after(text, stubs, tmp_path):
+    found, made = context("slurm", tmp_path / "out", stubs)
+    (tmp_path / "out" / "jobs" / "submitted.json").write_text(text)
+    with pytest.raises(UserError, match="submitted.json: does not say which jobs were submitted") as error:
+        submit.submit(found, made)
+    assert "\n" not in str(error.value) and not stubs.calls
+
+
+def test_a_scheduler_may_answer_in_any_bytes(stubs, tmp_path):
+    found, made = context("slurm", tmp_path / "out", stubs)
+    stubs.answers("sbatch", "printf '\\377no' >&2; exit 1")
+    with pytest.raises(UserError, match="Slurm refused table1 .*: \ufffdno"):
+        submit.submit(found, made)
+
+
+def test_a_folder_that_is_no_utf8_is_refused(stubs, tmp_path):
+    made = context("slurm", tmp_path / "out", stubs)[1]
+    with pytest.raises(ConfigError, match="--out .*: must be UTF-8"):
+        dataclasses.replace(made, out=Path("/out/\udcff"))
+
+
 def test_no_scheduler_is_one_line(tmp_path, stubs, monkeypatch):
     found, made = context("slurm", tmp_path / "out", stubs)
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -284,7 +284,9 @@ def test_a_log_of_another_benchmark_has_no_top1(tmp_path, capsys):
     assert "note: a log of bert, not of ResNet: its 1 accuracies are no top-1" in out
 
 
-@pytest.mark.parametrize("value", ["NaN", "Infinity", "1e999", "9" * 400, '"\\ud800\\u001b[2J"'])
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "1e999", "9" * 400, "[" * 450 + "]" * 450,
+                                   "{'a': {1, 2}}", "{'a': b'x', 'b': 0x" + "f" * 5000 + "}", "{('a', 1): 2j}",
+                                   '"\\ud800\\u001b[2J"'])
 def test_odd_values_are_no_traceback_and_no_odd_json(tmp_path, capsys, value):
     path = tmp_path / "odd.txt"
     path.write_text("\n".join([NAMED, BEGIN, epoch(190, 8, 0.76), DONE, *(

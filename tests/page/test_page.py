@@ -278,8 +278,9 @@ def test_a_figure_of_another_benchmark_is_a_hole(copied):
 
 def test_a_figure_of_another_tier_or_broken_is_a_hole(copied):
     half = '{"tier": "quick", "series": [{"kind": 1, "points": []}]}'
+    nobodys = '{"tier": "quick", "series": [{"sources": [{"run": "quick/none", "logs": []}], "points": [{}]}]}'
     for text, why in (('{"tier": "node"}', "is of tier node"), ("{", "not readable"), ("[]", "not readable"),
-                      (half, "not as reproduce/curve.py writes it")):  # fmt: skip
+                      (half, "not as reproduce/curve.py writes it"), (nobodys, "not readable")):  # fmt: skip
         (copied / "curve.json").write_text(text)
         hole = figure(copied, "curve")
         assert why in hole.text and "python reproduce/curve.py --tier quick" in hole.text

@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 
 from reproduce.engine import spawn
+from reproduce.engine.preflight.__main__ import parse
+from reproduce.errors import UserError
 from tests.helpers import ROOT
 from tests.helpers.data import make_config, make_folder
 
@@ -56,6 +58,12 @@ class Done:
     last: str
     errors: list[str]
     report: dict | None
+
+
+@pytest.mark.parametrize("seconds", ["0", "nan", "1e12"])
+def test_a_time_that_no_clock_has_is_one_line(seconds):
+    with pytest.raises(UserError, match="--timeout"):
+        parse(["--timeout", seconds])
 
 
 def run(ranks: list[Rank], report: Path | None = None, first: int = 0) -> Done:

@@ -111,6 +111,11 @@ BROKEN = {
         '[optimizer]\nmomentum = { value = 0.9, source = [], ref = "x" }',
         "source = []: must be one of abstract",
     ),
+    "hexadecimal without end": (one("model", "name", "0x" + "f" * 5000), "a whole number of more than"),
+    "a power for a digit": (one("communication", "groups", '"cubic:\xb2"'), "groups = 'cubic:\xb2': must be cubic:F"),
+    "digits without end": (one("communication", "groups", f'"cubic:{"9" * 5000}"'), "must be cubic:F, size:NMB"),
+    "groups of any size": (one("communication", "groups", '"size:infMB"'), "communication.groups = 'size:infMB': must"),
+    "a scale that is almost 0": (one("precision", "loss_scale", "5e-324"), "loss_scale = 5e-324: must be from 1e-9"),
     "empty ref": (
         '[optimizer]\nmomentum = { value = 0.9, source = "derived", ref = "" }',
         "optimizer.momentum: has no ref",
@@ -224,6 +229,14 @@ def test_extending_in_a_circle_is_refused(tmp_path):
     (tmp_path / "b.toml").write_text('extends = "a.toml"')
     with pytest.raises(ConfigError, match="circle"):
         configs.load(tmp_path / "a.toml")
+
+
+def test_a_base_that_no_file_can_be_is_one_line(tmp_path):
+    (tmp_path / "a.toml").write_text('extends = "b\\u0000.toml"')
+    (tmp_path / "link.toml").symlink_to("link.toml")
+    for name, reason in (("a", "null"), ("link", "Too many levels")):
+        with pytest.raises(ConfigError, match=f"not readable as TOML: .*{reason}"):
+            configs.load(tmp_path / f"{name}.toml")
 
 
 def test_hash_follows_the_recipe_and_nothing_else(tmp_path):

@@ -23,6 +23,7 @@ from PIL import Image
 from reproduce import errors, files
 from reproduce.engine.data import folders
 from reproduce.errors import DataError
+from reproduce.logged import is_count
 from reproduce.words import Parser
 
 PACKAGE = "dataset-fashion-mnist"  # Debian and Ubuntu
@@ -55,7 +56,7 @@ def lay_out(out: Path, source: Path | None = None) -> dict:
     """
     out = Path(out)
     done = folders.marker(out)
-    if done:
+    if done and isinstance(done.get("source"), str) and all(is_count(done.get(f"{part}_images")) for part in PARTS):
         return done
     partial = out.parent / f".{out.name}.partial"
     try:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from reproduce import files, locks
 from reproduce.errors import DataError, shown
+from reproduce.logged import is_count, is_number
 from reproduce.paths import real
 
 PARTS = ("train", "val")
@@ -35,9 +36,17 @@ def read(target: Path) -> dict | None:
     """What a stage wrote last; None if it wrote nothing, or something that is none of ours."""
     try:
         about = files.read_json(target / ABOUT)
-        return about if {"source", "files", "bytes", *PARTS} <= set(about) else None
-    except (OSError, ValueError, TypeError):
+        return about if isinstance(about["source"], str) and _ours(about) else None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
+
+
+def _ours(about: dict) -> bool:
+    """Whether its numbers are numbers. Raises what `read` catches for what is of another shape."""
+    notes = about.get("page_cache", {}).values()
+    whole = all(is_count(about[key], most=2**63) for key in ("files", "bytes", *PARTS))
+    return whole and all(isinstance(note["cleared"], bool) and is_number(note["at"]) and isinstance(note["job"], str)
+                         for note in notes)  # fmt: skip
 
 
 def write(target: Path, about: dict) -> None:

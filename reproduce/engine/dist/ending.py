@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from reproduce.engine.dist.launcher_variables import spelled_rank
 from reproduce.engine.dist.place import Place, find
-from reproduce.errors import LostError, NetworkError, Preempted, UserError, say
+from reproduce.errors import LostError, NetworkError, Preempted, UserError, of_system, say
 
 LATER = 5.0  # seconds after which an error of one process alone is said
 
@@ -26,16 +26,15 @@ def one_of_many() -> Iterator[Place]:
         place = find()
         rank = str(place.rank) if place.world_size > 1 else None
         yield place
-    except UserError as error:
+    except Exception as error:
         if rank is None:
             raise
-        _say(error, first=rank == "0")
-        os._exit(error.exit_code)
-    except Exception:
-        if rank is None:
-            raise
-        traceback.print_exc()
-        os._exit(1)
+        said = of_system(error) if isinstance(error, OSError) else error
+        if not isinstance(said, UserError):
+            traceback.print_exc()
+            os._exit(1)
+        _say(said, first=rank == "0")
+        os._exit(said.exit_code)
 
 
 def _say(error: UserError, first: bool) -> None:

@@ -6,6 +6,7 @@ Imports nothing outside the standard library.
 import re
 
 MOST = 1_000_000  # hosts or nodes in a list; more is a slip of the pen
+DIMENSIONS = 16  # brackets in a name
 
 
 class HostListError(ValueError):
@@ -24,7 +25,7 @@ def tasks_per_node(text: str) -> list[int]:
     """The number of tasks on each node, in their order. Raises `HostListError`."""
     counts: list[int] = []
     for part in text.split(","):
-        found = re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", part, re.ASCII)
+        found = re.fullmatch(r"(\d{1,9})(?:\(x(\d{1,9})\))?", part, re.ASCII)
         if not found:
             raise HostListError(f"{part!r} is not of the form 4 or 4(x512)")
         if len(counts) + int(found[2] or 1) > MOST:
@@ -50,6 +51,8 @@ def _parts(text: str) -> list[str]:
 
 
 def _expand(part: str) -> list[str]:
+    if part.count("[") > DIMENSIONS:
+        raise HostListError(f"more than {DIMENSIONS} brackets in a name")
     head, bracket, rest = part.partition("[")
     if not bracket:
         return [part]
@@ -57,7 +60,7 @@ def _expand(part: str) -> list[str]:
     numbers: list[str] = []
     tails = _expand(tail)
     for each in ranges.split(","):
-        found = re.fullmatch(r"(\d+)(?:-(\d+))?", each, re.ASCII)
+        found = re.fullmatch(r"(\d{1,18})(?:-(\d{1,18}))?", each, re.ASCII)
         if not found or int(found[2] or found[1]) < int(found[1]):
             raise HostListError(f"{each!r} is not of the form 7 or 7-12")
         first, last = int(found[1]), int(found[2] or found[1])

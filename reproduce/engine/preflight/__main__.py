@@ -25,6 +25,7 @@ from reproduce.recipe import load as configs
 from reproduce.recipe.load import Config
 from reproduce.words import Parser
 
+LONGEST = 1_000_000  # seconds, twelve days
 ANSWER = 2  # times --timeout: how much later than rank 0's a rank's facts may come; one of them may have hung
 PATIENCE = 6  # times --timeout: how long the others wait for rank 0, which waits for each of them
 BYE_SECONDS = 10.0  # that rank 0, which keeps the store, waits for the others to have read its verdict
@@ -67,8 +68,8 @@ def parse(argv) -> argparse.Namespace:
         raise ConfigError("--data without a config: name the config, which says how many images there must be")
     if given.min_disk_gib and not (given.out or given.scratch):
         raise ConfigError("--min-disk-gib without --out or --scratch: name the folder whose disk is meant")
-    if given.timeout <= 0 or given.sample < 0:
-        raise ConfigError("--timeout must be above 0 and --sample at least 0")
+    if not 0 < given.timeout <= LONGEST or given.sample < 0:
+        raise ConfigError(f"--timeout must be above 0 and at most {LONGEST:,} seconds, and --sample at least 0")
     return given
 
 
