@@ -65,7 +65,8 @@ def on_gpu() -> list[Step]:
 
 def on_cpu() -> list[Step]:
     """The same steps in small: they are to pass through the same code, and their numbers say little."""
-    one = ("--rounds", "1", "--updates", "1", "--visits", "1", "--image-size", "64")
+    shared = ("--rounds", "1", "--updates", "1", "--image-size", "64")  # one process for all contenders
+    one = (*shared, "--visits", "1")
     small = {"config": str(PAPER), "overrides": [*resnet50(2, 2)["overrides"], *SMALL_50]}
     settings = settings_of(["batch.workers=2", "batch.local_batch=2", *SMALL_50])
     found = [
@@ -84,8 +85,8 @@ def on_cpu() -> list[Step]:
                 ("profile", str(PAPER), "--photographs", "40", "--updates", "2", *settings), "cpu", 30),
         dali("cpu", 40, 15),
         caches("cpu", {"config": str(QUICK), "overrides": [*TINY, 'model.name="resnet8"']}, 1, 40),
-        contest("step_1x40_fp16", "1x2", "fp32", "cpu", 30, *one),
-        contest("step_12x40_fp16", "2x2", "fp32", "cpu", 30, *one),
+        contest("step_1x40_fp16", "1x2", "fp32", "cpu", 20, *shared),
+        contest("step_12x40_fp16", "2x2", "fp32", "cpu", 20, *shared),
     ]  # fmt: skip
     return [replace(step, deadline=max(300, step.deadline)) for step in found]
 
