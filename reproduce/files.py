@@ -114,10 +114,13 @@ def write_whole(path: Path, content: str | bytes) -> Path:
     """Write a file whole or not at all, and make its folder. Raises `OSError`; the old file is then as it was.
 
     The content goes to a file of another name beside `path`, which a rename puts in its place. A link at `path` is
-    replaced and never followed. What calls that died have left beside it is removed. Halves of surrogate pairs, which
-    UTF-8 cannot hold, are written as \\uNNNN.
+    replaced and never followed, and a device or a pipe is refused: a rename would take the place of /dev/null. What
+    calls that died have left beside it is removed. Halves of surrogate pairs, which UTF-8 cannot hold, are written as
+    \\uNNNN.
     """
     path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
     for _ in range(ATTEMPTS):

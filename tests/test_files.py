@@ -134,3 +134,14 @@ def test_a_file_system_without_locks_is_written_to_as_well(tmp_path, monkeypatch
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     assert files.write_whole(tmp_path / "a.md", "new").read_text() == "new"
+
+
+def test_a_device_or_a_pipe_is_not_replaced(tmp_path):
+    """As root, a rename would put a file in the place of /dev/null, for everybody."""
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to("/dev/null")
+    for path in (pipe, link):
+        with pytest.raises(OSError, match="is not a regular file"):
+            files.write_whole(path, "new")
+    assert pipe.is_fifo() and link.is_symlink() and sorted(os.listdir(tmp_path)) == ["link", "pipe"]
