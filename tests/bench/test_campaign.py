@@ -153,7 +153,7 @@ def test_commands_take_the_words_of_their_steps(device, tmp_path, monkeypatch):
     monkeypatch.setattr(bench_step, "gpu_count", lambda: 1)
     held = []
     for owner in (process, apart):
-        monkeypatch.setattr(owner, "run", lambda *given: held.append(given) or 0)
+        monkeypatch.setattr(owner, "run", lambda *given, **options: held.append(given) or 0)
     monkeypatch.setattr(process, "keep", lambda *given: held.append(given) or 0)
     commands = [one for one in plan.steps(device) if one.words[0] == "reproduce.bench"]
     for one in commands:
