@@ -46,7 +46,7 @@ def misbehave(watch: Watch, what: str, seconds: str = "1000") -> None:
     elif what == "wedge":  # asleep with the interpreter locked: no other thread runs
         ctypes.PyDLL(None).sleep(int(seconds))
     elif what == "elsewhere":
-        time.sleep(1.5)  # so that the others lose patience first
+        time.sleep(2.5)  # so that the others lose patience first, also where several groups run
         with watch.waiting("something else"):
             time.sleep(float(seconds))
     elif what == "network":  # not what it seems: every rank is in the same collective, and nothing moves
