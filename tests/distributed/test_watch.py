@@ -129,9 +129,9 @@ SPOKEN = ["good", "good", "compute"]
 def ends(tmp_path_factory, imported):
     """What is known of each group's end, by its name, as a future.
 
-    Five run at a time: they mostly wait, but more that start together would keep each other waiting.
+    Four run at a time: they mostly wait, but more that start together would keep each other waiting.
     """
-    with ThreadPoolExecutor(5) as pool:
+    with ThreadPoolExecutor(4) as pool:
 
         def begin(scene, behaviours: list[str], **options):
             return pool.submit(scene, tmp_path_factory.mktemp("group"), *behaviours, **options)
