@@ -95,7 +95,7 @@ class Schedule:
         """SGD's share of update `i` in preset rmsprop_warmup, from about 0 to 1; 1 in any other.
 
         With x = (epoch - center) / period: exp(2 x) / 2 up to x = 0, then 1/2 + x up to x = 1/2, then 1. Source: Akiba
-        et al., arXiv:1711.04325, recalled, its text was not at hand. Another group's code (crest-deep/dlframeworks,
+        et al., arXiv:1711.04325, recalled; we have not read its text. Another group's code (crest-deep/dlframeworks,
         rmsprop_warmup.py, public) has the same exponential, its center 10, period 5 and end at x = 1/2. In between it
         has 1/2 + 2 x, by whole epochs, and so 1.3 in epoch 12, while the GPU path of an early version of it has 1/2 +
         x: the only line on which value and slope join at 0, as in an exponential linear unit, and the value at 1/2.

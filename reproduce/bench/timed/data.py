@@ -66,7 +66,7 @@ class Folder:
         """Our loader of all workers; `anew`: keeps no decoded images, as if there were too many of them."""
         config = configs.load(self._asked["config"], [*self._asked["overrides"], *overrides])
         workers = range(config.batch.workers)
-        options = {"keep_decoded": not anew, "across_epochs": False}  # what a turn reads, it pays for
+        options = {"keep_decoded": not anew, "across_epochs": False}  # a turn counts all that it reads
         loader = open_loader(config, self._root, 1, workers, 0, 1, CPU, backend, **options)
         self._stack.callback(loader.close)
         return loader
