@@ -11,7 +11,6 @@ from reproduce.judge.compare import batches, duration, facts
 from reproduce.judge.difference import LEVEL, half_width
 from reproduce.recipe import load as configs
 from reproduce.recipe.runs import ROW_MACHINES, TABLE1_ROWS
-from reproduce.recipe.variants import path_of
 from reproduce.results import measured
 from reproduce.results.measured import Measurement
 from reproduce.results.paper import Row
@@ -97,4 +96,4 @@ def _modelled(work: str, found: Measurement | None) -> Modelled | None:
 
 @functools.cache
 def _time(run: str, machine: str) -> Modelled:
-    return recipe_time.modelled(configs.load(path_of(run)), files.load(machine))
+    return recipe_time.modelled(configs.load_run(run), files.load(machine))

@@ -6,7 +6,6 @@ A variant is logged under its recipe's own hash, like any run, in a folder of it
 import functools
 from dataclasses import dataclass
 
-from reproduce.paths import CONFIGS
 from reproduce.recipe import load as configs
 from reproduce.recipe.config import Config
 
@@ -24,11 +23,6 @@ class Variant:
     techniques: tuple[str, ...] = ()
     first_rate: float | None = None  # the first of the rates to try; None: the reference's
     trains_as: str = ""  # it only evaluates otherwise than this variant, whose rate it takes
-
-
-def path_of(run: str):
-    """The file of a run, which is named below paper_configs without its suffix."""
-    return CONFIGS / f"{run}.toml"
 
 
 def variants(config: Config) -> tuple[Variant, ...]:
@@ -115,4 +109,4 @@ def shortened(config: Config, parts: int) -> tuple[str, ...]:
 @functools.cache
 def with_changes(run: str, changes: tuple[str, ...] = ()) -> Config:
     """A run's config with a variant's overrides."""
-    return configs.load(path_of(run), changes)
+    return configs.load_run(run, overrides=changes)

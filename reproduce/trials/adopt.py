@@ -12,9 +12,9 @@ from pathlib import Path
 
 from reproduce.errors import UserError, command
 from reproduce.paths import ROOT
-from reproduce.recipe.load import Config
+from reproduce.recipe.load import Config, file_of
 from reproduce.recipe.runs import EARLIER_ROWS
-from reproduce.recipe.variants import path_of, with_changes
+from reproduce.recipe.variants import with_changes
 from reproduce.results import output, rates
 from reproduce.results.rates import Rate
 
@@ -47,7 +47,7 @@ def main(argv=None) -> None:
     parser.add_argument("--results", type=Path, default=ROOT / "results/quick", help="where rates.csv is")
     found = rates.read(parser.parse_args(argv).results)
     for run in EARLIER_ROWS:
-        path = path_of(run)
+        path = file_of(run)
         if path.stem in found:
             text = adopted(path.read_text(encoding="utf-8"), with_changes(run), found[path.stem])
             print(f"wrote {output.write(path.parent, path.name, text)}")

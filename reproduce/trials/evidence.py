@@ -63,6 +63,8 @@ class Campaign:
         """The best of three rates on the held-out images; for a variant that trains as another, that one's."""
         if subject.variant and subject.variant.trains_as:
             return rates.best(self.rates[f"{subject.regime}/{subject.variant.trains_as}"])
+        if subject.name in self.rates:
+            return rates.best(self.rates[subject.name])
         first = (subject.variant and subject.variant.first_rate) or subject.config.schedule.peak_lr
         top1 = {rate: self._try(subject, rate) for rate in (first, float(f"{first * STEP:.3g}"))}
         third = third_rate(top1)

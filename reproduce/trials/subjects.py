@@ -8,7 +8,7 @@ from pathlib import Path
 from reproduce.events import RunLog, log_path, read_log
 from reproduce.judge.techniques import TECHNIQUES
 from reproduce.recipe import variants
-from reproduce.recipe.load import Config
+from reproduce.recipe.load import Config, file_of
 from reproduce.recipe.runs import EARLIER_ROWS, QUICK_PAIR, QUICK_PANEL, QUICK_SWEEP
 from reproduce.recipe.variants import REFERENCE, REGIMES, Variant, at_rate, shortened, with_changes
 from reproduce.results import rates
@@ -82,7 +82,7 @@ class Job:
         return self.config.hash, self.seed
 
     def command(self, data: Path) -> list[str]:
-        argv = [sys.executable, "-m", "reproduce.engine.train", str(variants.path_of(self.run)), "--data", str(data)]
+        argv = [sys.executable, "-m", "reproduce.engine.train", str(file_of(self.run)), "--data", str(data)]
         argv += ["--seed", str(self.seed), "--out", str(self.out), "--checkpoint-every", "60", "--device", "cpu"]
         return argv + [word for one in self.changes for word in ("--set", one)]
 

@@ -10,7 +10,6 @@ from reproduce.cluster.run import run
 from reproduce.judge import rows_here
 from reproduce.recipe import load as configs
 from reproduce.recipe.runs import EARLIER_ROWS, ROW_MACHINES, TABLE1_ROWS
-from reproduce.recipe.variants import path_of
 from reproduce.results import paper
 from tests.helpers.logs import write_log
 
@@ -49,7 +48,7 @@ def test_a_modelled_time_stands_only_where_the_machine_has_a_file(tmp_path):
 
 
 def test_phases_of_the_mini_batch_add_up_and_start_up_is_counted_once():
-    config, machine = configs.load(path_of("mikami_b34560_g3456")), files.load("abci")
+    config, machine = configs.load_run("mikami_b34560_g3456"), files.load("abci")
     phases = list(recipe_time.phases(config))
     assert [local for local, _, _ in phases] == [10, 16] and sum(n for _, n, _ in phases) == config.total_updates
     assert sum(e for _, _, e in phases) == sum(config.evaluates_after(e) for e in range(1, 91))
@@ -59,7 +58,7 @@ def test_phases_of_the_mini_batch_add_up_and_start_up_is_counted_once():
 
 
 def test_one_phase_takes_as_long_as_the_model_of_a_run_says():
-    config, machine = configs.load(path_of("headline_b81920_g2048")), files.load("abci")
+    config, machine = configs.load_run("headline_b81920_g2048"), files.load("abci")
     assert recipe_time.seconds(config, machine) == pytest.approx(
         run(recipe_time.work(config, 40), 2048, machine, 90, 23, 1440).total
     )

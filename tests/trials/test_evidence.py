@@ -128,7 +128,7 @@ def test_a_diverged_run_is_a_result_and_is_not_tried_again(tmp_path, monkeypatch
 @pytest.mark.parametrize("run", EARLIER_ROWS)
 def test_an_adopted_rate_is_in_the_file_with_its_source_and_keeps_the_runs_made_at_it(tmp_path, run):
     tried = [Rate("x", 0.1, 80.0), Rate("x", 0.25, 82.0), Rate("x", 0.625, 81.0)]
-    before, path = with_changes(run), variants.path_of(run)
+    before, path = with_changes(run), configs.file_of(run)
     text = adopt.adopted(path.read_text(), before, tried)
     text = re.sub(r'"(\.\./)?([a-z_0-9]+\.toml)"', lambda m: f'"{(path.parent / (m[1] or "") / m[2]).resolve()}"', text)
     (tmp_path / path.name).write_text(text)
