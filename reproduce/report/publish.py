@@ -53,17 +53,11 @@ def publish(
         staged = Path(shutil.copytree(figures / "measured", beside / "measured"))
         paths = [log.path for m in (*found, *varied) for log in m.logs] + benchmarks(tier, results)
         for path in paths + ([results / rates.FILE] if varied else []):
-            target = staged / tier / path.relative_to(results)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
+            copy(path, staged / tier / path.relative_to(results))
         old = figures / "measured" / tier
         pieces += [piece for piece in ARTEFACTS if piece not in pieces and any(old.glob(f"{piece.name}.*"))]
         draw(tier, staged / tier, beside / "modelled", figures / "modelled", pieces)
-        output.write(staged, published.NAME, published.listing(staged))
-        # before anything moves: it may be refused
-        texts = {one: claims.renew(claims.text_of(one), staged, one) for one in documents}
-        lines = move(beside, figures, dry_run)
-        return lines + [line for one, text in texts.items() for line in write(one, text, dry_run)]
+        return take(beside, figures, documents, dry_run)
 
 
 def publish_campaign(folder: Path, figures: Path, documents: Sequence[Path], dry_run: bool = False) -> list[str]:
@@ -71,16 +65,12 @@ def publish_campaign(folder: Path, figures: Path, documents: Sequence[Path], dry
     found = list(campaigns.files(folder))
     objections = [line for path, _ in found for line in objections_to_benchmark(path)]
     if objections:
-        raise UserError("\n  ".join([f"{folder}: not published:", *objections]))
+        raise UserError(f"{folder}: not published:", *objections)
     with staging(figures) as beside:
         staged = Path(shutil.copytree(figures / "measured", beside / "measured"))
         for path, place in found:
-            (staged / place).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, staged / place)
-        output.write(staged, published.NAME, published.listing(staged))
-        texts = {one: claims.renew(files.read_text(one), staged, one) for one in documents}
-        lines = move(beside, figures, dry_run)
-        return lines + [line for one, text in texts.items() for line in write(one, text, dry_run)]
+            copy(path, staged / place)
+        return take(beside, figures, documents, dry_run)
 
 
 # ---- what must not be published -------------------------------------------------------------------------------------
@@ -187,6 +177,21 @@ def _has_measured(folder: Path, piece: Artefact) -> bool:
 
 
 # ---- writing --------------------------------------------------------------------------------------------------------
+
+
+def copy(path: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, target)
+
+
+def take(beside: Path, figures: Path, documents: Sequence[Path], dry_run: bool) -> list[str]:
+    """Publish what is staged in `beside`, and renew the list of files and the documents; what changed, as lines."""
+    staged = beside / "measured"
+    output.write(staged, published.NAME, published.listing(staged))
+    # before anything moves: it may be refused
+    texts = {one: claims.renew(claims.text_of(one), staged, one) for one in documents}
+    lines = move(beside, figures, dry_run)
+    return lines + [line for one, text in texts.items() for line in write(one, text, dry_run)]
 
 
 def move(beside: Path, figures: Path, dry_run: bool) -> list[str]:

@@ -274,8 +274,9 @@ def test_a_campaign_of_two_devices_or_of_a_changed_tree_is_refused(place, tmp_pa
     before = place.snapshot()
     for folder, reason in [(mixed, "different devices"), (changed, "of a changed source tree"),
                            (tmp_path / "none", "holds no finished step")]:  # fmt: skip
-        with pytest.raises(UserError, match=reason):
+        with pytest.raises(UserError, match=reason) as refused:
             publish.publish_campaign(folder, place.figures, ())
+        assert not any("\n" in line for line in refused.value.lines), "a line for each reason"
     assert place.snapshot() == before and not list(place.figures.glob(".publish*"))
 
 
