@@ -89,6 +89,11 @@ class Config:
     def total_updates(self) -> int:
         return sum(self.epoch_updates())
 
+    @property
+    def total_images(self) -> int:
+        """Trained on in all updates."""
+        return sum(updates * self.global_batch(epoch) for epoch, updates in enumerate(self.epoch_updates()))
+
     def updates_at(self, epochs: float) -> int:
         """Nominal updates in the first `epochs` epochs (may be fractional), rounded to the nearest update."""
         whole = min(int(epochs), self.schedule.epochs)  # a log's recipe may name any; beyond the last all are alike

@@ -65,8 +65,7 @@ def emulated(config, machine) -> float:
     """Seconds of the recipe's training on one node whose GPUs take all workers in turn, a full pass at a time."""
     step = importlib.import_module("reproduce.cluster.step")
     work = step.Work(presets.PASS_IMAGES, config.communication.groups, config.communication.overlap)
-    images = sum(n * config.global_batch(epoch) for epoch, n in enumerate(config.epoch_updates()))
-    return images / (GPUS * presets.PASS_IMAGES) * step.step(work, GPUS, machine).total
+    return config.total_images / (GPUS * presets.PASS_IMAGES) * step.step(work, GPUS, machine).total
 
 
 def memory(tier: str) -> str:

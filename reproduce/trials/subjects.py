@@ -69,7 +69,7 @@ class Job:
     @functools.cached_property
     def images(self) -> int:
         """Trained on in all."""
-        return sum(n * self.config.global_batch(e) for e, n in enumerate(self.config.epoch_updates()))
+        return self.config.total_images
 
     def done(self) -> RunLog | None:
         """Its log if it has ended: well, or by diverging, which is a result too."""
