@@ -19,6 +19,7 @@ from reproduce.engine.optim.native import NativeLars
 from reproduce.engine.schedule import Schedule
 from reproduce.engine.trainer import Trainer
 from reproduce.engine.workers import WorkerBatchNorm2d, WorkerStatistics
+from reproduce.trials.faulty import constants, wrapped
 
 PRESET = "fujitsu_mlperf06"
 
@@ -43,24 +44,12 @@ class Mutation:
             yield
 
 
-def wrap(owner, name: str, around: Callable):
-    """A patch of method `owner.name`, to which ``around(original, self, *arguments)`` is called instead."""
-    original = getattr(owner, name)
-    return mock.patch.object(owner, name, lambda self, *args, **kwargs: around(original, self, *args, **kwargs))
-
-
 def preset(**changes) -> list:
     return [mock.patch.dict(formulas.PRESETS, {PRESET: replace(formulas.PRESETS[PRESET], **changes)})]
 
 
-def constants(**changes) -> list:
-    original = formulas.Constants.of
-    changed = staticmethod(lambda config: replace(original(config), **changes))
-    return [mock.patch.object(formulas.Constants, "of", changed)]
-
-
 def schedule(name: str, around: Callable) -> list:
-    return [wrap(Schedule, name, around)]
+    return [wrapped(Schedule, name, around)]
 
 
 def smoothing(of: Callable[[Trainer], float]) -> list:
@@ -68,14 +57,14 @@ def smoothing(of: Callable[[Trainer], float]) -> list:
         init(trainer, *args, **kwargs)
         trainer.smoothing = of(trainer)
 
-    return [wrap(Trainer, "__init__", around)]
+    return [wrapped(Trainer, "__init__", around)]
 
 
 def gradients_times(factor: float) -> list:
     def around(set_, optimizer, lr, weight_decay, momentum, gradient_scale):
         set_(optimizer, lr, weight_decay, momentum, gradient_scale * factor)
 
-    return [wrap(Lars, "set", around)]
+    return [wrapped(Lars, "set", around)]
 
 
 def global_statistics() -> list:
@@ -90,7 +79,7 @@ def global_statistics() -> list:
         table[0, rows], table[1, rows] = mean, var
         return y
 
-    return [wrap(WorkerBatchNorm2d, "_each", around)]
+    return [wrapped(WorkerBatchNorm2d, "_each", around)]
 
 
 def no_momentum_in_warmup(momentum, schedule, i):
@@ -103,22 +92,22 @@ def forgotten_momentum() -> list:
         for v in optimizer.momenta:
             v.zero_()
 
-    return [wrap(NativeLars, "update", around), wrap(Lars, "update", around)]
+    return [wrapped(NativeLars, "update", around), wrapped(Lars, "update", around)]
 
 
 def stale_statistics() -> list:
-    return [wrap(WorkerStatistics, "evaluate_with", lambda evaluate_with, statistics, table: None)]
+    return [wrapped(WorkerStatistics, "evaluate_with", lambda evaluate_with, statistics, table: None)]
 
 
 MUTATIONS = (
     Mutation("sign of decay", lambda: schedule("weight_decay_at", lambda decay, s, i: -decay(s, i))),
-    Mutation("epsilon 1e-3", lambda: constants(eps=1e-3), False),
+    Mutation("epsilon 1e-3", lambda: [constants(eps=1e-3)], False),
     Mutation("LARS on batch norm", lambda: preset(skips_bn_and_bias=False), False),
     Mutation("convention B instead of A", lambda: preset(convention="B"), False),
     Mutation("label smoothing off", lambda: smoothing(lambda trainer: 0.0), False),
     Mutation("smoothing of PyTorch's form", lambda: smoothing(lambda t: t.config.optimizer.label_smoothing), False),
-    Mutation("trust coefficient 0.001", lambda: constants(eta=0.001), False),
-    Mutation("decay in the ratio left out", lambda: constants(ratio_decay=0.0), False),
+    Mutation("trust coefficient 0.001", lambda: [constants(eta=0.001)], False),
+    Mutation("decay in the ratio left out", lambda: [constants(ratio_decay=0.0)], False),
     Mutation("no warm-up", lambda: schedule("_warmup_at", lambda warmup, s, i: 1.0), False),
     Mutation("no momentum in warm-up", lambda: schedule("momentum", no_momentum_in_warmup), False),
     Mutation("momentum forgotten after each update", forgotten_momentum, False),
