@@ -17,7 +17,7 @@ from pathlib import Path
 
 from reproduce.bench.comm import QUIET, rate_of
 from reproduce.bench.process import write
-from reproduce.errors import UserError, command
+from reproduce.errors import UserError, command, wrote
 from reproduce.paths import ROOT
 from reproduce.results.pingpong import FILE, SMALL, as_link
 from reproduce.runner.options import check_output
@@ -72,5 +72,5 @@ def main(argv=None) -> int:
     facts = {"benchmark": "pingpong", "kind": "measured", "cores": os.cpu_count(), "rounds": given.rounds, **about,
              "minutes": round((time.monotonic() - began) / 60, 1), "sizes": SIZES, "rates": rates}  # fmt: skip
     write(out, json.dumps(facts, indent=1) + "\n")
-    print(f"wrote {out}")
+    wrote(out)
     return 0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from reproduce import files
 from reproduce.bench import contest, peers
-from reproduce.errors import UserError
+from reproduce.errors import UserError, wrote
 from reproduce.paths import ROOT
 from reproduce.runner.options import check_output
 from reproduce.supervise import Foreground, Stopped
@@ -66,7 +66,7 @@ def keep(measure: Callable[[], dict], out: Path) -> int:
     result = replace(result, about=result.about | {"minutes": minutes})
     write(out, result.to_json())
     print(result.markdown())
-    print(f"wrote {out}")
+    wrote(out)
     return 0
 
 

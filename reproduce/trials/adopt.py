@@ -5,18 +5,18 @@
 A run made at that rate stays valid: its hash is of the values, wherever they stand.
 """
 
-import argparse
 import re
 import sys
 from pathlib import Path
 
-from reproduce.errors import UserError, command
+from reproduce.errors import UserError, command, wrote
 from reproduce.paths import ROOT
 from reproduce.recipe.load import Config, file_of
 from reproduce.recipe.runs import EARLIER_ROWS
 from reproduce.recipe.variants import with_changes
 from reproduce.results import output, rates
 from reproduce.results.rates import Rate
+from reproduce.words import Parser
 
 HOW = "on held-out images, a third of the epochs; python -m reproduce.trials.evidence"
 
@@ -43,14 +43,14 @@ def _with(text: str, key: str, value: float, source: str, ref: str) -> str:
 
 @command
 def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m reproduce.trials.adopt", description=__doc__.splitlines()[0])
+    parser = Parser(prog="python -m reproduce.trials.adopt", description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=ROOT / "results/quick", help="where rates.csv is")
     found = rates.read(parser.parse_args(argv).results)
     for run in EARLIER_ROWS:
         path = file_of(run)
         if path.stem in found:
             text = adopted(path.read_text(encoding="utf-8"), with_changes(run), found[path.stem])
-            print(f"wrote {output.write(path.parent, path.name, text)}")
+            wrote(output.write(path.parent, path.name, text))
         else:
             print(f"{path.name}: no rates yet")
 

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from reproduce.errors import UserError, command
+from reproduce.errors import UserError, command, wrote
 from reproduce.events import log_path, read_events, read_log
 from reproduce.judge import stored
 from reproduce.judge.comparator import LEVEL, apart, compare
@@ -122,7 +122,7 @@ def main(argv=None) -> None:
         facts = about(reference, paths[0]) | {"epochs": epochs, "seeds": list(seeds), "rows": [*map(vars, rows)]}
         output.write(given.out, "power.json", output.to_json(facts))
         output.write(given.out, "power.md", markdown(facts))
-    print(f"wrote {given.out / 'power.md'}")
+    wrote(given.out / "power.md")
 
 
 def about(reference: Reference, path: Path) -> dict:

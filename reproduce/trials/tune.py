@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from reproduce import table
-from reproduce.errors import UserError, command
+from reproduce.errors import UserError, command, wrote
 from reproduce.events import log_path, read_log
 from reproduce.paths import ROOT
 from reproduce.recipe import load as configs
@@ -88,7 +88,7 @@ def main(argv=None) -> None:
     rows += search_all([(run, fourth_rate(top1)) for run, top1 in found.items()])
     rows.sort(key=lambda row: (row["config"], row["peak_lr"]))
     body = table.comma_separated(list(COLUMNS), [[str(value) for value in row.values()] for row in rows])
-    print(f"wrote {output.write(args.out, 'tuning.csv', body)}")
+    wrote(output.write(args.out, "tuning.csv", body))
 
 
 if __name__ == "__main__":
