@@ -35,12 +35,6 @@ def names() -> list[str]:
     return [one.name for one in plan.steps("cuda")]
 
 
-def open_steps(folder: Path) -> list[str]:
-    """Those that a campaign has not settled."""
-    settled = results(folder)
-    return [name for name in names() if name not in settled]
-
-
 def block(folder: Path) -> str:
     """Markdown of the campaigns published in `folder`; what nobody has measured is said to be so."""
     devices = {path.name: path for path in sorted(folder.glob("c*")) if path.is_dir()}

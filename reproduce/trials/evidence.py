@@ -8,8 +8,6 @@ not hold: every recipe or variant gets three, a factor apart, the third beyond t
 tuned on a third of its epochs. What was tried is written to OUT/rates.csv. Needs neither torch nor NumPy itself.
 """
 
-import os
-import subprocess
 import sys
 import threading
 import time
@@ -21,6 +19,7 @@ from reproduce.events import RunLog
 from reproduce.paths import ROOT
 from reproduce.results import rates
 from reproduce.results.rates import Rate
+from reproduce.trials import one_run
 from reproduce.trials.subjects import STAGES, STEP, Job, Stage, Subject, test_job, third_rate, tuning_job
 from reproduce.words import Parser
 
@@ -39,11 +38,9 @@ class Campaign:
         """The log of a job, which is trained unless it is there. Raises `UserError` if it fails."""
         log = job.done()
         if log is None:
-            env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-            told = subprocess.run(job.command(self.data), env=env, capture_output=True, text=True)
+            _, last = one_run.train(job.words(self.data))
             log = job.done()
             if log is None:
-                last = (told.stderr.strip() or "no word").splitlines()[-1]
                 raise UserError(f"{job.log}: not trained: {last}")
             with self._lock:
                 self._images += job.images

@@ -12,7 +12,6 @@ to 43 %, at 95 %.
 """
 
 import statistics
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -28,6 +27,7 @@ from reproduce.judge.runs import Reference
 from reproduce.paths import CONFIGS
 from reproduce.recipe import load as configs
 from reproduce.results import output
+from reproduce.trials import one_run
 from reproduce.trials.faulty import FAULTS
 from reproduce.words import Parser
 
@@ -41,11 +41,9 @@ def train(fault: str, config: Path, seed: int, data: Path, out: Path, epochs: in
     path = log_path(folder, config.stem, seed)
     if done(path, epochs):
         return path
-    argv = [sys.executable, "-m", "reproduce.trials.faulty", fault, str(epochs), str(config), "--seed", str(seed),
-            "--data", str(data), "--out", str(folder), "--restart"]  # fmt: skip
-    told = subprocess.run(argv, capture_output=True, text=True)
+    words = [fault, str(epochs), str(config), "--seed", str(seed), "--data", str(data), "--out", str(folder)]
+    _, last = one_run.train([*words, "--restart"], "reproduce.trials.faulty")
     if not done(path, epochs):
-        last = (told.stderr.strip() or "no word").splitlines()[-1]
         raise UserError(f"{fault}, seed {seed}: not trained: {last}")
     return path
 

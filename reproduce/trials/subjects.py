@@ -1,7 +1,6 @@
 """What the evidence is made of: subjects that get a rate of their own, and the runs that choose and test it."""
 
 import functools
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,10 +80,11 @@ class Job:
     def identity(self) -> tuple[str, int]:
         return self.config.hash, self.seed
 
-    def command(self, data: Path) -> list[str]:
-        argv = [sys.executable, "-m", "reproduce.engine.train", str(file_of(self.run)), "--data", str(data)]
-        argv += ["--seed", str(self.seed), "--out", str(self.out), "--checkpoint-every", "60", "--device", "cpu"]
-        return argv + [word for one in self.changes for word in ("--set", one)]
+    def words(self, data: Path) -> list[str]:
+        """Of `reproduce.engine.train`."""
+        words = [str(file_of(self.run)), "--data", str(data), "--seed", str(self.seed), "--out", str(self.out)]
+        words += ["--checkpoint-every", "60", "--device", "cpu"]
+        return words + [word for one in self.changes for word in ("--set", one)]
 
 
 def rows() -> list[Subject]:

@@ -10,8 +10,6 @@ that are already complete are kept, so an interrupted search continues. Imports 
 """
 
 import math
-import os
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +21,7 @@ from reproduce.paths import ROOT
 from reproduce.recipe import load as configs
 from reproduce.recipe.runs import QUICK_PANEL
 from reproduce.results import output
+from reproduce.trials import one_run
 from reproduce.words import Parser
 
 SEED = 0
@@ -41,16 +40,13 @@ def search(data: Path, out: Path, run: str, rate: float) -> dict:
     log_file = log_path(folder, config.run.name, SEED)
     log = read_log(log_file)
     if not log.complete or log.config["hash"] != config.hash:
-        train = [sys.executable, "-m", "reproduce.engine.train", str(path), "--seed", str(SEED), "--set", override]
-        env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-        done = subprocess.run(
-            [*train, "--data", str(data), "--out", str(folder)], env=env, stderr=subprocess.PIPE, text=True
-        )
+        words = [str(path), "--seed", str(SEED), "--set", override, "--data", str(data), "--out", str(folder)]
+        code, last = one_run.train(words)
         log = read_log(log_file)
         if log.diverged:  # a result: this rate is too high
             print(f"{run} at {rate:g}: {log.reason}", flush=True)
-        elif done.returncode:
-            raise UserError(f"{run} at {rate:g} failed: {(done.stderr.strip().splitlines() or ['no word'])[-1]}")
+        elif code:
+            raise UserError(f"{run} at {rate:g} failed: {last}")
     assert not log.complete or log.top1 is not None, "a complete run of real data has an accuracy"
     top1 = round(100 * log.top1, 2) if log.top1 is not None and log.complete else 0.0  # diverged
     print(f"{run} at {rate:g}: {top1:.2f}", flush=True)
