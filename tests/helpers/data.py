@@ -1,6 +1,5 @@
 """Small configs, images, folders and loaders for the tests of the data station."""
 
-import importlib.util
 import io
 import itertools
 import json
@@ -12,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from reproduce.engine.data.loader import open_loader
+from reproduce.engine.data.loader import dali_is_here, open_loader
 from reproduce.recipe import load as config
 
-HAVE_DALI = importlib.util.find_spec("nvidia") is not None and importlib.util.find_spec("nvidia.dali") is not None
+HAVE_DALI = dali_is_here()
 NEEDS_DALI = pytest.mark.needs("" if HAVE_DALI else "no DALI: install requirements.txt (DALI is for Linux only)")
 BACKENDS = [pytest.param("dali", marks=NEEDS_DALI), "torchvision"]
 

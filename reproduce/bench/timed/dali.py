@@ -3,7 +3,6 @@
 The back-end is the one of a run with one option changed. Not yet run on a GPU.
 """
 
-import importlib.util
 import io
 import os
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from reproduce.bench.contest import Row, Table
 from reproduce.bench.jpegs import picture
 from reproduce.bench.timed.entry import AbsentError, serve
 from reproduce.bench.timed.turns import seconds, take_turns
+from reproduce.engine.data.loader import dali_is_here
 from reproduce.recipe import load as configs
 
 BATCH = 40
@@ -84,7 +84,7 @@ def _against(name: str, found: list[np.ndarray] | None, wanted: np.ndarray) -> R
 
 def measure(request: dict, device: torch.device) -> list[Table]:
     """request: "config", "overrides", "images", "rounds"."""
-    if importlib.util.find_spec("nvidia") is None or importlib.util.find_spec("nvidia.dali") is None:
+    if not dali_is_here():
         raise AbsentError("nvidia.dali is not installed: environment.yml has it")
     data = configs.load(request["config"], request["overrides"]).data
     files = [encoded(picture(1, n, 375, 500), "RGB", "JPEG") for n in range(request["images"])]

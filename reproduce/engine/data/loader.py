@@ -56,6 +56,11 @@ def open_loader(
     )  # fmt: skip
 
 
+def dali_is_here() -> bool:
+    """Whether NVIDIA DALI is installed; nothing of it is imported."""
+    return bool(importlib.util.find_spec("nvidia") and importlib.util.find_spec("nvidia.dali"))
+
+
 class _Split(NamedTuple):
     """All there is to train on, or to validate on."""
 
@@ -111,10 +116,9 @@ class Loader:
         if backend not in ("auto", "dali", "torchvision"):
             raise DataError(f"back-end {backend!r}: must be one of auto, dali, torchvision")
         threads = THREADS[self._device.type]
-        dali_here = importlib.util.find_spec("nvidia") and importlib.util.find_spec("nvidia.dali")
-        if backend == "dali" and not dali_here:
+        if backend == "dali" and not dali_is_here():
             raise DataError("back-end dali: NVIDIA DALI is not installed: install requirements.txt, or use torchvision")
-        if backend != "torchvision" and dali_here:
+        if backend != "torchvision" and dali_is_here():
             from reproduce.engine.data.dali import DaliBackend
 
             most = max(self._max_images, *(self._span * local for local in self._plan.local_batch))
