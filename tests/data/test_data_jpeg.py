@@ -9,11 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from reproduce.engine.data import jpeg, torchvision_backend, windows
+from reproduce.engine.data import jpeg, torchvision_backend
 from reproduce.engine.data.jpeg import decoder
-from reproduce.engine.data.plan import AUGMENT, uniforms
-from reproduce.engine.data.torchvision_backend import TorchvisionBackend
-from tests.helpers.data import encode, job, make_config, picture
+from tests.helpers.data import encode, images_of, make_config, picture, samples
 
 CPU = torch.device("cpu")
 
@@ -88,27 +86,15 @@ def test_what_is_left_to_pil(file, mode):
 # ---- the back-end ---------------------------------------------------------------------------------------------------
 
 
-def images_of(data, files, rows):
-    backend = TorchvisionBackend(data, CPU, threads=2)
-    ((_, images),) = backend.stream(iter([job(files, *rows)]))
-    backend.close()
-    return images
-
-
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 @pytest.mark.parametrize("channels", [3, 1])
 def test_with_whole_images_decoded_the_result_is_the_same(tmp_path, monkeypatch, channels, training):
-    grey = {"data__mean": [72.9], "data__std": [90.0], "model__input_channels": 1} if channels == 1 else {}
-    data, alone = make_config(tmp_path, **grey).data, []
-    sizes = np.array([(75, 100), (200, 33), (64, 97), (31, 140), (36, 36)])
-    files = [encode(picture(number, *size, channels)) for number, size in enumerate(sizes.tolist())]
-    draws = uniforms(3, AUGMENT, (), (len(sizes), windows.DRAWS))
-    rows = windows.train_geometry(sizes, draws, data) if training else windows.centre_geometry(sizes, data)
+    (data, files, rows), alone = samples(tmp_path, channels, training), []
     watched = lambda *args: alone.append(decoder()(*args)) or alone[-1]  # noqa: E731
     monkeypatch.setattr(torchvision_backend, "decoder", lambda: watched)
-    parts = images_of(data, files, rows)
+    parts = images_of(data, files, *rows)
     monkeypatch.setattr(torchvision_backend, "decoder", lambda: None)
-    assert torch.equal(parts, images_of(data, files, rows))
+    assert torch.equal(parts, images_of(data, files, *rows))
     assert len(alone) == 5 and all(found is not None for found in alone)
 
 
@@ -117,7 +103,7 @@ def test_a_run_that_skips_damaged_images_sees_all_of_them(tmp_path):
     rows = np.array([(0, 0, 20, 80, 32, 32)]), np.zeros(1, bool)
     for policy, sees in (("error", False), ("skip", True)):
         data = make_config(tmp_path / policy, data__corrupt_images=policy).data
-        assert (images_of(data, [file], rows) is None) == sees
+        assert (images_of(data, [file], *rows) is None) == sees
 
 
 def test_no_compiler_no_decoder(tmp_path, monkeypatch):

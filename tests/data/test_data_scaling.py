@@ -6,10 +6,9 @@ import torch
 from PIL import Image
 
 from reproduce.engine.data import scaling, torchvision_backend, windows
-from reproduce.engine.data.plan import AUGMENT, uniforms
 from reproduce.engine.data.scaling import Scaler, kernel
 from reproduce.engine.data.torchvision_backend import TorchvisionBackend
-from tests.helpers.data import encode, job, make_config, picture
+from tests.helpers.data import encode, images_of, job, make_config, picture, samples
 
 CPU = torch.device("cpu")
 
@@ -90,24 +89,10 @@ def test_a_picture_in_several_blocks_of_memory(monkeypatch):
 # ---- the back-end ---------------------------------------------------------------------------------------------------
 
 
-def images_of(data, files: list[bytes], geometry, flips) -> torch.Tensor:
-    backend = TorchvisionBackend(data, CPU, threads=2)
-    ((_, images),) = backend.stream(iter([job(files, geometry, flips)]))
-    backend.close()
-    return images
-
-
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
 @pytest.mark.parametrize("channels", [3, 1])
 def test_without_the_kernel_the_images_are_the_same(tmp_path, monkeypatch, channels, training):
-    grey = {"data__mean": [72.9], "data__std": [90.0], "model__input_channels": 1} if channels == 1 else {}
-    data = make_config(tmp_path, **grey).data
-    sizes = np.array([(75, 100), (200, 33), (64, 97), (31, 140), (36, 36)])
-    files = [encode(picture(number, *size, channels)) for number, size in enumerate(sizes.tolist())]
-    if training:
-        rows = windows.train_geometry(sizes, uniforms(3, AUGMENT, (), (len(sizes), windows.DRAWS)), data)
-    else:
-        rows = windows.centre_geometry(sizes, data)
+    data, files, rows = samples(tmp_path, channels, training)
     with_it = images_of(data, files, *rows)
     monkeypatch.setattr(torchvision_backend, "kernel", lambda: None)
     assert torch.equal(with_it, images_of(data, files, *rows))

@@ -11,7 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
+from reproduce.engine.data import windows
 from reproduce.engine.data.loader import dali_is_here, open_loader
+from reproduce.engine.data.plan import AUGMENT, uniforms
+from reproduce.engine.data.torchvision_backend import TorchvisionBackend
 from reproduce.recipe import load as config
 
 HAVE_DALI = dali_is_here()
@@ -82,6 +85,25 @@ def make_folder(root: Path, train: int = 8, val: tuple[int, ...] = (4, 4, 3), cl
 def job(encoded: list[bytes], geometry: np.ndarray, flips: np.ndarray, pixels=None) -> SimpleNamespace:
     """What a back-end's `stream` takes."""
     return SimpleNamespace(encoded=encoded, pixels=pixels, geometry=geometry, flips=flips)
+
+
+def images_of(data, files: list[bytes], geometry: np.ndarray, flips: np.ndarray) -> torch.Tensor | None:
+    """What the torchvision back-end makes of files."""
+    backend = TorchvisionBackend(data, torch.device("cpu"), threads=2)
+    ((_, images),) = backend.stream(iter([job(files, geometry, flips)]))
+    backend.close()
+    return images
+
+
+def samples(folder: Path, channels: int, training: bool):
+    """A config's `Data`, five files of different sizes, and their windows and flips."""
+    grey = {"data__mean": [72.9], "data__std": [90.0], "model__input_channels": 1} if channels == 1 else {}
+    data = make_config(folder, **grey).data
+    sizes = np.array([(75, 100), (200, 33), (64, 97), (31, 140), (36, 36)])
+    files = [encode(picture(number, *size, channels)) for number, size in enumerate(sizes.tolist())]
+    if training:
+        return data, files, windows.train_geometry(sizes, uniforms(3, AUGMENT, (), (len(sizes), windows.DRAWS)), data)
+    return data, files, windows.centre_geometry(sizes, data)
 
 
 class Loaders:
