@@ -18,9 +18,11 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from reproduce import environ
 from reproduce.engine.environment import cpuinfo
+from reproduce.errors import ConfigError
 
 COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ["-O3", "-std=c11", "-fno-math-errno", "-shared", "-fPIC"]
@@ -32,6 +34,14 @@ CACHE = "yaasgd"
 
 class NoLibraryError(Exception):
     """Why there is none, in a few words."""
+
+
+def function(source: Path, name: str, needs: Sequence[str] = ()) -> Any:
+    """A function of the library of a C file, for this machine's processor. Raises `NoLibraryError`."""
+    try:
+        return getattr(library(source, processor(), needs), name)
+    except (ConfigError, AttributeError) as error:  # a variable that breaks a rule, such as CC; a library without it
+        raise NoLibraryError(str(error)) from None
 
 
 def library(source: Path, about: bytes, needs: Sequence[str] = ()) -> ctypes.CDLL:

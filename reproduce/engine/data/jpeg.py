@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from reproduce.engine.build import NoLibraryError, library, processor
-from reproduce.errors import ConfigError
+from reproduce.engine.build import NoLibraryError, function
 
 SOURCE = Path(__file__).with_name("jpeg.c")
 SIGNATURE = b"\xff\xd8"
@@ -32,24 +31,24 @@ def decoder() -> Decode | None:
     are those of the PIL here.
     """
     try:
-        function = library(SOURCE, processor(), ("-ljpeg",)).decode_window
-    except (NoLibraryError, ConfigError, AttributeError):
+        decode_window = function(SOURCE, "decode_window", ("-ljpeg",))
+    except NoLibraryError:
         return None
     many, size = ctypes.c_void_p, ctypes.c_ssize_t
-    function.restype = ctypes.c_int
-    function.argtypes = [ctypes.c_char_p, ctypes.c_size_t, many, ctypes.c_int, many, size, many]
-    decode = functools.partial(_decode, function)
+    decode_window.restype = ctypes.c_int
+    decode_window.argtypes = [ctypes.c_char_p, ctypes.c_size_t, many, ctypes.c_int, many, size, many]
+    decode = functools.partial(_decode, decode_window)
     return decode if _does_as_pil(decode) else None
 
 
-def _decode(function, file: bytes, window: list[int], mode: str) -> np.ndarray | None:
+def _decode(decode_window, file: bytes, window: list[int], mode: str) -> np.ndarray | None:
     if not file.startswith(SIGNATURE):
         return None
     pixel, (_, _, height, width) = PIXEL[mode], window
     pixels = np.empty((height, width + MARGIN, pixel), np.uint8)
     numbers, margin = np.array(window, np.int64), np.empty(1, np.int64)
     place = pixels.ctypes.data, pixels.strides[0], margin.ctypes.data
-    if not function(file, len(file), numbers.ctypes.data, pixel, *place):
+    if not decode_window(file, len(file), numbers.ctypes.data, pixel, *place):
         return None
     found = pixels[:, margin[0] : margin[0] + width]
     return found[:, :, 0] if mode == "L" else found

@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from reproduce.engine.build import NoLibraryError, library, processor
-from reproduce.errors import ConfigError
+from reproduce.engine.build import NoLibraryError, function
 
 SOURCE = Path(__file__).with_name("scaling.c")
 PIXEL = {"L": 1, "RGB": 4}  # bytes of a pixel in PIL's memory
@@ -109,8 +108,8 @@ def _memory(image: Image.Image) -> tuple[object, int]:
 def kernel() -> Kernel | None:
     """Compiled now if it has not been on this machine; None if it cannot be, or does not do as the PIL here does."""
     try:
-        cut = library(SOURCE, processor()).cut
-    except (NoLibraryError, ConfigError, AttributeError):
+        cut = function(SOURCE, "cut")
+    except NoLibraryError:
         return None
     many, count, number = ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int
     cut.restype, cut.argtypes = number, [many, count, count, many, count, count, number, many, many, many]

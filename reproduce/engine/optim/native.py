@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from reproduce.engine.build import NoLibraryError, library, processor
+from reproduce.engine.build import NoLibraryError, function
 from reproduce.engine.optim.foreach import Lars, gradients_of
 from reproduce.errors import ConfigError
 
@@ -83,10 +83,10 @@ def why_not() -> str:
 @functools.cache
 def _kernel():
     try:
-        function = library(SOURCE, processor()).lars_step
-    except (NoLibraryError, ConfigError, AttributeError) as error:
+        step = function(SOURCE, "lars_step")
+    except NoLibraryError as error:
         return None, str(error)
-    function.restype = None
+    step.restype = None
     many, count = ctypes.c_void_p, ctypes.c_ssize_t
-    function.argtypes = [many, count, count, many, many, many, many, ctypes.c_int]
-    return function, ""
+    step.argtypes = [many, count, count, many, many, many, many, ctypes.c_int]
+    return step, ""
