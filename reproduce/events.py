@@ -127,6 +127,10 @@ class RunLog:
     def complete(self) -> bool:
         return self.status == "complete"
 
+    def is_of(self, config_hash: str, seed: int) -> bool:
+        """Whether it is a log of that recipe and seed, ended or not."""
+        return (self.config.get("hash"), self.seed) == (config_hash, seed)
+
     @property
     def diverged(self) -> bool:
         """Whether its numbers were no longer finite: a result too, where another aborted run may have lacked data."""

@@ -37,9 +37,9 @@ class Record:
         self._lock.take()
 
     def is_complete(self) -> bool:
-        """Whether there is nothing left to do, which is then said: the log is that of this recipe, to its end."""
+        """Whether there is nothing left to do, which is then said: the log is that of this very run, to its end."""
         log = read_log(self._path)
-        if not log.complete or log.config.get("hash") != self._config.hash:
+        if not (log.complete and log.is_of(self._config.hash, self._seed)):
             return False
         print(f"{self._path}: this run is complete; --restart trains it again", file=sys.stderr)
         return True

@@ -58,7 +58,7 @@ class Job:
         log = events.read_log(events.log_path(out, self.config.run.name, self.seed))
         if not log.complete:
             return "missing"
-        return "done" if (log.config.get("hash"), log.seed) == (self.config.hash, self.seed) else "stale"
+        return "done" if log.is_of(self.config.hash, self.seed) else "stale"
 
     def newest_update(self, out: Path) -> int | None:
         """Updates taken in its newest checkpoint, by the name of the file."""

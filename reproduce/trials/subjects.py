@@ -73,12 +73,7 @@ class Job:
     def done(self) -> RunLog | None:
         """Its log if it has ended: well, or by diverging, which is a result too."""
         log = read_log(self.log)
-        ended = (log.complete or log.diverged) and (log.config.get("hash"), log.seed) == self.identity
-        return log if ended else None
-
-    @property
-    def identity(self) -> tuple[str, int]:
-        return self.config.hash, self.seed
+        return log if (log.complete or log.diverged) and log.is_of(self.config.hash, self.seed) else None
 
     def words(self, data: Path) -> list[str]:
         """Of `reproduce.engine.train`."""

@@ -15,10 +15,13 @@ from reproduce.engine.checkpoint import Checkpoints, unpack
 from reproduce.engine.dist.comm import Comm
 from reproduce.engine.dist.stop_requests import StopRequests
 from reproduce.engine.model import weights_sha256
+from reproduce.engine.record import Record
 from reproduce.engine.state import of_log
 from reproduce.errors import EXIT_PREEMPTED, CheckpointError
 from reproduce.events import ENVIRONMENT, PREFIX, RESUMED, checkpoint_folder, log_path, read_events, read_log
 from reproduce.locks import Lock
+from reproduce.recipe import load as configs
+from reproduce.runner.plan import Job
 from tests.helpers import ROOT
 from tests.helpers.data import make_config, make_folder
 from tests.helpers.logs import RUN, write_log
@@ -267,6 +270,18 @@ def test_a_complete_run_is_left_as_it_is_until_asked_for_again(tmp_path, images,
     (last,) = (again / "checkpoints" / "small" / "seed_1").iterdir()
     state = unpack(Checkpoints(last.parent).newest()[0])
     assert (state["epoch"], state["update"]) == (4, 80) and json.dumps(state["log"])
+
+
+def test_a_run_is_complete_for_the_engine_where_it_is_done_for_the_runner(tmp_path):
+    """Else the runner would start a run that the engine leaves as it is, again and again."""
+    log = write_log(tmp_path, RUN, seed=1)
+    shutil.copy(log, log.with_name("result_2.txt"))
+    config = configs.load_run(RUN)
+    for seed, state in ((1, "done"), (2, "stale"), (3, "missing")):
+        record = Record(config, seed, tmp_path, Checkpoints(checkpoint_folder(tmp_path, config.run.name, seed)))
+        record.close()
+        assert Job(RUN, seed, config).state(tmp_path) == state
+        assert record.is_complete() == (state == "done")
 
 
 def test_other_files_or_labels_are_not_gone_on_with(tmp_path, images):
