@@ -1,10 +1,10 @@
 """What ran the run: hardware, precision and versions, for the head of the log. A log alone says what produced it."""
 
+import importlib.metadata
 import platform
 from pathlib import Path
 
 import torch
-import torchvision
 
 from reproduce.engine.dist.comm import Comm
 from reproduce.recipe.load import Config
@@ -42,7 +42,7 @@ def machine(device: torch.device, processes: int = 1) -> dict:
         "hardware": hardware,
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
+        "torchvision": importlib.metadata.version("torchvision"),
         "revision": _revision(),
     }
 

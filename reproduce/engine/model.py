@@ -1,4 +1,4 @@
-"""The networks: torchvision's ResNet-50 v1.5 and a small one of the same blocks, initialised as the team did.
+"""The networks: torchvision's ResNet-50 v1.5 and a small one of basic blocks, initialised as the team did.
 
 Weights are a pure function of (seed, tensor name), drawn by a counter-based generator on the host: every process
 makes the same network by itself, without a broadcast (paper, technique 6), and so does every device type and every
@@ -10,10 +10,35 @@ import hashlib
 import numpy as np
 import torch
 from torch import nn
-from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from reproduce.engine.workers import WorkerBatchNorm2d
 from reproduce.recipe.load import Config
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions beside a shortcut (He et al., arXiv:1512.03385, figure 2); `narrows` halves the image.
+
+    [N, `inputs`, H, W] to [N, `outputs`, H / stride, W / stride]. torchvision's own, bit for bit; importing
+    torchvision takes as long as importing torch, which each process of a quick run would pay for this alone.
+    """
+
+    def __init__(self, inputs: int, outputs: int, norm_layer, narrows: bool = False):
+        super().__init__()
+        stride = 2 if narrows else 1
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+        self.bn1 = norm_layer(outputs)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.bn2 = norm_layer(outputs)
+        self.downsample = (
+            nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), norm_layer(outputs)) if narrows else None
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        y = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+        y += shortcut
+        return self.relu(y)
 
 
 class SmallResNet(nn.Module):
@@ -27,15 +52,10 @@ class SmallResNet(nn.Module):
         self.conv1 = nn.Conv2d(channels, 16, 3, stride=2, padding=1, bias=False)
         self.bn1 = norm_layer(16)
         self.relu = nn.ReLU(inplace=True)
-        self.layer1 = BasicBlock(16, 16, norm_layer=norm_layer)
-        self.layer2 = self._narrowing(16, 32, norm_layer)
-        self.layer3 = self._narrowing(32, 64, norm_layer)
+        self.layer1 = BasicBlock(16, 16, norm_layer)
+        self.layer2 = BasicBlock(16, 32, norm_layer, narrows=True)
+        self.layer3 = BasicBlock(32, 64, norm_layer, narrows=True)
         self.fc = nn.Linear(64, classes)
-
-    @staticmethod
-    def _narrowing(inputs: int, outputs: int, norm_layer) -> BasicBlock:
-        shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=2, bias=False), norm_layer(outputs))
-        return BasicBlock(inputs, outputs, stride=2, downsample=shortcut, norm_layer=norm_layer)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.relu(self.bn1(self.conv1(x)))
@@ -51,14 +71,17 @@ def build_model(config: Config) -> nn.Module:
 
     channels = config.model.input_channels
     if config.model.name == "resnet50":
-        model = ResNet(Bottleneck, [3, 4, 6, 3], num_classes=config.data.classes, norm_layer=norm_layer)
+        from torchvision.models.resnet import Bottleneck, ResNet  # here, as it takes long: see `BasicBlock`
+
+        model: nn.Module = ResNet(Bottleneck, [3, 4, 6, 3], num_classes=config.data.classes, norm_layer=norm_layer)
         if channels != 3:
             model.conv1 = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
     else:
         model = SmallResNet(channels, config.data.classes, norm_layer)
-    for block in model.modules():
-        if config.model.zero_gamma and isinstance(block, BasicBlock | Bottleneck):
-            (block.bn3 if isinstance(block, Bottleneck) else block.bn2).first_gamma = 0.0
+    for block in model.modules() if config.model.zero_gamma else ():
+        last = getattr(block, "bn3", getattr(block, "bn2", None))  # only blocks have these
+        if isinstance(last, WorkerBatchNorm2d):
+            last.first_gamma = 0.0
     return model.to(memory_format=torch.channels_last)
 
 

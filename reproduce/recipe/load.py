@@ -7,6 +7,7 @@ Imports neither torch nor NumPy.
 """
 
 import dataclasses
+import functools
 import sys
 import types
 import typing
@@ -74,7 +75,8 @@ def _named(config: Config, variant: typing.Sequence[str]) -> Config:
 def _read(path: Path, seen: tuple[Path, ...]) -> dict:
     """The merged tables of a file and of what it extends: ``{section: {key: (value, Source | None)}}``."""
     try:
-        raw, own = files.read_toml(path), real(path)  # a name that no file can have is refused by the first
+        text, own = files.read_text(path), real(path)  # a name that no file can have is refused by the first
+        bases, sections = _parsed(path, text)
     except FileNotFoundError:
         known = sorted(p.name for p in path.parent.glob("*.toml")) if path.parent.is_dir() else []
         raise ConfigError(f"{path}: no such config file{nearest(path.name, known)}") from None
@@ -84,18 +86,29 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict:
     if own in seen:
         raise ConfigError(f"{path}: 'extends' goes in a circle: remove one of the links")
     merged: dict = {}
-    for base in _bases(raw.pop("extends", []), path):
+    for base in bases:
         for section, inherited in _read(path.parent / base, (*seen, own)).items():
             if section != "run":  # names are never inherited: a file that forgot its own must not pass as its base
                 merged.setdefault(section, {}).update(inherited)
+    for section, entries in sections.items():
+        merged.setdefault(section, {}).update(entries)
+    return merged
+
+
+@functools.lru_cache(256)  # a plan asks for the recipes of every artefact, and most extend the same few files
+def _parsed(path: Path, text: str) -> tuple[list[str], dict]:
+    """What one file extends, and its own tables. Shared between callers: not to be changed."""
+    raw = files.parse_toml(text)
+    bases, sections = _bases(raw.pop("extends", []), path), {}
     for section, entries in raw.items():
         if section not in SECTIONS:
             raise ConfigError(f"{path}: unknown section [{section}]{nearest(section, SECTIONS)}")
         if not isinstance(entries, dict):
             raise ConfigError(f"{path}: {section} must be a table: write [{section}] on a line of its own")
-        for key, entry in entries.items():
-            merged.setdefault(section, {})[key] = _entry(f"{path}: {section}.{key}", section, key, entry)
-    return merged
+        sections[section] = {
+            key: _entry(f"{path}: {section}.{key}", section, key, entry) for key, entry in entries.items()
+        }
+    return bases, sections
 
 
 def _bases(extends, path: Path) -> list[str]:

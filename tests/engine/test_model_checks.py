@@ -11,9 +11,10 @@ import pytest
 import torch
 from torchvision.models import resnet50
 
+from reproduce.bench.timed.plain import resnet8
 from reproduce.engine.dist.comm import Comm
 from reproduce.engine.header import hyper_parameters
-from reproduce.engine.model import build_model, initialise
+from reproduce.engine.model import SmallResNet, build_model, initialise
 from reproduce.engine.optim import PRESETS, Constants
 from reproduce.engine.schedule import Schedule
 from reproduce.engine.trainer import Trainer
@@ -63,6 +64,19 @@ def test_the_forward_pass_is_torchvisions_for_equal_weights():
         found, expected = ours.double().eval()(images), theirs.double().eval()(images)
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
     assert expected.std() > 1e-3, "nothing came through"
+
+
+def test_the_small_networks_blocks_are_torchvisions_bit_for_bit():
+    """Outputs, gradients and running statistics, in training; parameters by the same names in the same order."""
+    ours, theirs = SmallResNet(1, 10, torch.nn.BatchNorm2d), resnet8(1, 10)
+    assert [*ours.state_dict()] == [*theirs.state_dict()]
+    theirs.load_state_dict(ours.state_dict())
+    images = torch.randn(4, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+    for model in (ours, theirs):
+        model(images).square().sum().backward()
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(one.grad, other.grad) and one.grad.any()
+    assert all(torch.equal(one, theirs.state_dict()[name]) for name, one in ours.state_dict().items())
 
 
 @pytest.mark.parametrize("zero_gamma", ["false", "true"])

@@ -1,6 +1,7 @@
 """A run end to end on small real files: its log, the public compliance checker, errors, progress."""
 
 import io
+import os
 import subprocess
 import sys
 
@@ -10,7 +11,9 @@ from reproduce.engine.progress import Progress, Tick
 from reproduce.engine.train import check_apart
 from reproduce.errors import ConfigError
 from reproduce.events import log_path, point, read_events, read_log
-from tests.helpers.runs import train
+from tests.helpers import ROOT
+from tests.helpers.data import NEEDS_DALI, make_config, make_folder
+from tests.helpers.runs import TINY, train
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +120,15 @@ def test_progress_in_a_pipe_is_plain_lines():
     assert line.endswith("\n") and "\r" not in line and "\033" not in line
     for part in ("epoch 3", "update 10/20", "images/s", "lr 1.5", "top-1 50.00 % after epoch 2", "ETA"):
         assert part in line
+
+
+@NEEDS_DALI
+def test_a_quick_run_imports_neither_torchvision_nor_the_compiler(tmp_path):
+    """Each takes as long as torch itself, in every process of a run."""
+    make_config(tmp_path, **TINY)
+    given = [str(tmp_path / "small.toml"), "--data", str(make_folder(tmp_path / "images")), "--out", str(tmp_path)]
+    code = "import sys; from reproduce.engine import train; train.main(sys.argv[1:]); print(*sys.modules)"
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code, *given], capture_output=True, text=True, cwd=ROOT, env=env)
+    assert read_log(log_path(tmp_path, "small", 1)).complete, done.stderr
+    assert not {"torchvision", "torch._dynamo", "torch._inductor"} & set(done.stdout.split())

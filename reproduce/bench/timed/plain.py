@@ -55,9 +55,17 @@ class Plain:
 
 def resnet8(channels: int, classes: int) -> nn.Module:
     """The quick tier's network, of torchvision's blocks, with PyTorch's own batch norm and initialisation."""
+    from torchvision.models.resnet import BasicBlock
+
     from reproduce.engine.model import SmallResNet
 
-    return SmallResNet(channels, classes, nn.BatchNorm2d)
+    def narrowing(inputs: int, outputs: int) -> BasicBlock:
+        shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=2, bias=False), nn.BatchNorm2d(outputs))
+        return BasicBlock(inputs, outputs, stride=2, downsample=shortcut)
+
+    model = SmallResNet(channels, classes, nn.BatchNorm2d)
+    model.layer1, model.layer2, model.layer3 = BasicBlock(16, 16), narrowing(16, 32), narrowing(32, 64)
+    return model
 
 
 def torchvision_resnet50() -> nn.Module:

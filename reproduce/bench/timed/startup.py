@@ -27,7 +27,7 @@ from reproduce.recipe.load import Config
 
 # of each network: who else starts, the modules that takes, and what of `timed/plain.py`
 PEERS = {
-    "resnet8": {"torchvision's blocks": (["reproduce.engine.model"], "resnet8", "sgd")},
+    "resnet8": {"torchvision's blocks": (["torchvision.models", "reproduce.engine.model"], "resnet8", "sgd")},
     "resnet50": {
         "torchvision": (["torchvision.models"], "torchvision_resnet50", "sgd"),
         "timm": (["timm", "timm.optim"], "timm_resnet50", "timm_lars"),
