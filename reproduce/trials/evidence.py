@@ -102,6 +102,7 @@ def expected_images(out: Path) -> int:
 
 
 @command
+@one_run.stopped_with_us()
 def main(argv=None) -> None:
     parser = Parser(prog="python -m reproduce.trials.evidence", description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the embedded data set")

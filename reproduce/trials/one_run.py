@@ -1,15 +1,39 @@
 """A training run in a process of its own, on one thread, for trials that train many at a time."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from reproduce.paths import ROOT
+from reproduce.supervise import STOP_SIGNALS, handling
+
+_running: set[subprocess.Popen] = set()
 
 
 def train(words: Sequence[str], module: str = "reproduce.engine.train") -> tuple[int, str]:
     """Exit code and last line on stderr of ``python -m MODULE WORDS...``."""
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-m", module, *words], env=env, stderr=subprocess.PIPE, text=True)
-    return done.returncode, (done.stderr.strip().splitlines() or ["no word"])[-1]
+    child = subprocess.Popen([sys.executable, "-m", module, *words], env=env, stderr=subprocess.PIPE, text=True,
+                             start_new_session=True)  # fmt: skip  # a Ctrl-C reaches it through `stopped_with_us` alone
+    _running.add(child)
+    try:
+        said = child.communicate()[1]
+    finally:
+        _running.discard(child)
+    return child.returncode, (said.strip().splitlines() or ["no word"])[-1]
+
+
+@contextlib.contextmanager
+def stopped_with_us() -> Iterator[None]:
+    """Inside the block a stop signal ends the runs too, each with a checkpoint; then it is a `KeyboardInterrupt`."""
+
+    def stop(signum, _frame):
+        for child in tuple(_running):
+            child.send_signal(signal.SIGTERM)
+        raise KeyboardInterrupt
+
+    with handling(STOP_SIGNALS, stop):
+        yield

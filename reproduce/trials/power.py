@@ -97,6 +97,7 @@ def reference_of(config: Path) -> Reference:
 
 
 @command
+@one_run.stopped_with_us()
 def main(argv=None) -> None:
     parser = Parser(prog="python -m reproduce.trials.power", description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the embedded data set")

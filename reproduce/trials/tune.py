@@ -66,6 +66,7 @@ def fourth_rate(top1: dict[float, float]) -> float:
 
 
 @command
+@one_run.stopped_with_us()
 def main(argv=None) -> None:
     parser = Parser(prog="python -m reproduce.trials.tune", description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the embedded data set")
