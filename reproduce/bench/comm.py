@@ -60,7 +60,13 @@ def parse(argv) -> argparse.Namespace:
         raise UserError(f"--hosts {given.hosts}: must be at least 2: one host has nobody to exchange with")
     if given.steps < 1:
         raise UserError(f"--steps {given.steps}: must be at least 1")
+    configs.load(CONFIG, overrides(given))  # before anything is started
     return given
+
+
+def overrides(given: argparse.Namespace) -> list[str]:
+    """What makes of the paper's recipe one for so many hosts of one process."""
+    return [*SCALED, f"batch.workers={given.hosts}", f"data.train_images={given.hosts * 1000}", *given.set]
 
 
 def rate_of(text: str) -> float | None:
@@ -77,12 +83,11 @@ def rate_of(text: str) -> float | None:
 
 def measure(given: argparse.Namespace, mbit: float | None, label: str, loopback: bool) -> tuple[str, dict]:
     """The description of a network and what `timed/comm.py` measured on it. Raises `UserError` if that failed."""
-    workers = [f"batch.workers={given.hosts}", f"data.train_images={given.hosts * 1000}"]
     variants = steptimes.variants(given.rules)
     with tempfile.TemporaryDirectory() as folder:
         out, progress = Path(folder) / "measured.json", Path(folder) / "progress"
         request = json.dumps({
-            "config": str(CONFIG), "overrides": [*SCALED, *workers, *given.set], "rounds": WARM_UP + given.steps,
+            "config": str(CONFIG), "overrides": overrides(given), "rounds": WARM_UP + given.steps,
             "variants": [[v.rule, v.overlap, v.wire] for v in variants], "traced": 0, "progress": str(progress),
             "out": str(out),
         })  # fmt: skip
@@ -146,7 +151,7 @@ def result_of(measured: list[tuple[float | None, str, dict]], given: argparse.Na
         networks.append(network)
         traced.append((f"{timings[0].variant}, {network.rate}: rank 0 of {given.hosts}", events))
     facts = measured[0][2]["about"]
-    config = configs.load(CONFIG, [*SCALED, *given.set])
+    config = configs.load(CONFIG, overrides(given))
     about = {
         "hardware": f"{facts['hardware']} on {os.cpu_count()} cores", "hosts": given.hosts,
         "place": networks[0].description.partition(",")[0], "model": config.model.name,

@@ -43,6 +43,8 @@ def parse(argv) -> argparse.Namespace:
             raise UserError(f"--{name} {getattr(given, name)}: must be at least 1")
     if given.photographs is not None:
         take_photographs(given)
+    elif given.data is not None and not given.data.is_dir():
+        raise UserError(f"--data {given.data}: no such folder: leave it out for synthetic images")
     elif given.data is None:
         given.set = ['data.dataset="synthetic"', *given.set]
     return given

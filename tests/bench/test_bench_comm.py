@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -83,30 +84,31 @@ def test_without_namespaces_it_measures_on_loopback_and_says_so(tmp_path):
 
 
 @needs_hosts
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_stopped_half_way_it_leaves_nothing_behind(tmp_path, signum):
+@pytest.mark.parametrize(("signum", "when"), [(signal.SIGINT, "round 1 of"), (signal.SIGTERM, "starting")])
+def test_stopped_half_way_it_leaves_nothing_behind(tmp_path, signum, when):
     out = tmp_path / "bench" / "comm.json"
     process = run(out, "--mbit", "20", "--steps", "1000")
-    own = f"-{process.pid}-"
+    own, give_up = f"-{process.pid}-", time.monotonic() + 120
     for line in process.stderr:
-        if "round 1 of" in line:
+        if when in line:
             break
-    assert any(own in name for name in netns.names())
+    while not any(own in name for name in netns.names()):
+        assert time.monotonic() < give_up, "no namespace was made"
+        time.sleep(0.02)
     process.send_signal(signum)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 128 + signum and "Traceback" not in stderr and "run the same command again" in stderr
     assert not any(own in name for name in netns.names()) and os.listdir(out.parent) == []
 
 
-@needs_hosts
-def test_a_failing_measurement_is_an_error_and_writes_nothing(tmp_path):
-    out = tmp_path / "bench" / "comm.json"
-    process = run(out, "--mbit", "unlimited", "--set", "schedule.peak_lr=-1")
-    _, stderr = process.communicate(timeout=120)
-    *_, last = stderr.splitlines()
-    assert process.returncode == 2 and "Traceback" not in stderr and not out.exists()
-    assert last.startswith("error: [1/1] unlimited: the measurement failed: ")
-    assert last.endswith("schedule.peak_lr = -1.0: must be positive")
+@pytest.mark.parametrize(("why_not", "place"), [("", "on_hosts"), ("no root here", "on_loopback")])
+def test_a_failing_measurement_is_an_error_and_writes_nothing(tmp_path, why_not, place, monkeypatch, capsys):
+    monkeypatch.setattr(netns, "why_not", lambda: why_not)
+    monkeypatch.setattr(comm, place, lambda *_: ("a network", "rank 1: out of memory"))
+    assert bench.main(["comm", *SMALL, "--mbit", "unlimited", "--out", str(tmp_path / "comm.json")]) == 2
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last == "error: [1/1] unlimited: the measurement failed: rank 1: out of memory"
+    assert not list(tmp_path.iterdir())
 
 
 # ---- the time line --------------------------------------------------------------------------------------------------
@@ -139,6 +141,7 @@ def test_chrome_gets_spans_in_microseconds_by_row():
         (["--rules", "ddp"], "always measured"),
         (["--hosts", "1"], "must be at least 2"),
         (["--steps", "0"], "must be at least 1"),
+        (["--set", "schedule.peak_lr=-1"], "schedule.peak_lr = -1.0: must be positive"),
         (["--out", "/proc/bench/comm.json"], "cannot write results"),
     ],
 )
