@@ -9,8 +9,9 @@ CLUSTERS = CONFIGS / "clusters"
 FIGURES = ROOT / "figures"
 PUBLISHED = FIGURES / "measured"  # our logs and renderings, one folder a tier
 DOCUMENT = ROOT / "REPRODUCE.md"
-JUDGE = ROOT / "reproduce/judge/README.md"
 README = ROOT / "README.md"
+JUDGE = ROOT / "reproduce/judge/README.md"
+BENCH = ROOT / "reproduce/bench/README.md"
 VARIANT_LOGS = "ablation/*/*/logs/*/result_*.txt"  # below the results of a tier
 
 

@@ -102,8 +102,9 @@ def system(one: Technique, found: Sequence[Saving]) -> Said:
     word = "cannot be tested at this scale"
     if words & {"helps", "hurts"} and not {"helps", "hurts"} <= words:
         word = "supported" if "helps" in words else "contradicted"
-    why = "; ".join(f"{s.place} {s.said}" for s in found)
-    return Said(one, word, f"{found[0].text}, by link of four emulated hosts: {why}")
+    shown = sum(s.word != "none" for s in found)
+    where = f"a difference on {shown} of {len(found)} links of four emulated hosts"
+    return Said(one, word, f"{found[0].text}, {where}: {'; '.join(f'{s.place} {s.said}' for s in found)}")
 
 
 def block(folder: Path) -> str:

@@ -12,13 +12,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from reproduce import files, table
-from reproduce.artefact import REPEATS
+from reproduce.artefact import REPEATS, TIERS, Artefact
 from reproduce.artefacts import ARTEFACTS
 from reproduce.errors import UserError, command
 from reproduce.judge import power, techniques
 from reproduce.judge.claims import by_tier, judged
 from reproduce.kinds import KINDS
-from reproduce.paths import DOCUMENT, JUDGE, PUBLISHED, README
+from reproduce.paths import BENCH, DOCUMENT, JUDGE, PUBLISHED, README
 from reproduce.report import campaigns, published
 from reproduce.report.result import result_block
 from reproduce.report.speed import speed_block
@@ -55,55 +55,59 @@ def values_block() -> str:
 
 
 def artefacts_block(folder: Path = PUBLISHED) -> str:
-    """Artefact, script, tier and the minutes its runs took: the sum of their mean run times, one seed each."""
-    rows = []
-    for piece in ARTEFACTS:
-        for tier, runs in piece.runs.items():
-            found = [measured.collect(folder / tier, run) for run in runs]
-            cost = [str(len(found)), minutes(found)] if runs else ["none", "0"]
-            if piece.trial:
-                cost = [f"`python -m reproduce.trials.{piece.trial}`", "hours: `--list` says how many"]
-            timed = piece.speed.get(tier, ())
-            if timed:
-                what = f"up to {len(timed)} for their speed, {REPEATS} times each"
-                cost = [what, speed_minutes(folder / tier, timed)]
-            if piece.benchmark:
-                cost = [f"`python -m reproduce.bench {piece.benchmark}`", benchmark_minutes(folder / tier)]
-            rows.append([piece.title, f"`python {piece.script} --tier {tier}`", tier, *cost])
-    return table.markdown(["artefact", "script", "tier", "runs", "training minutes, one seed (hardware)"], rows)
+    """Artefact, script, and by tier its runs and the minutes of one seed: the sum of their mean run times."""
+    rows = [[piece.title, f"`python {piece.script}`", *(_cost(piece, tier, folder / tier) for tier in TIERS)]
+            for piece in ARTEFACTS]  # fmt: skip
+    return table.markdown(["artefact", "script", *(f"`--tier {tier}`" for tier in TIERS)], rows)
+
+
+def _cost(piece: Artefact, tier: str, results: Path) -> str:
+    if tier not in piece.runs:
+        return "not in this tier"
+    if piece.trial:
+        return f"`python -m reproduce.trials.{piece.trial}`: hours, `--list` says how many"
+    if piece.benchmark:
+        return f"`python -m reproduce.bench {piece.benchmark}`: {benchmark_minutes(results)}"
+    if timed := piece.speed.get(tier, ()):
+        return f"up to {len(timed)} runs for their speed, {REPEATS} times each: {speed_minutes(results, timed)}"
+    found = [measured.collect(results, run) for run in piece.runs[tier]]
+    return f"{len(found)} run{'s' if len(found) > 1 else ''}: {minutes(found)}" if found else "no runs"
 
 
 def minutes(found: list[Measurement]) -> str:
+    """With the machines."""
+    if not all(m.n for m in found):
+        return "missing"
     machines = sorted({machine for m in found for machine in m.hardware})
     seconds = [m.seconds.mean for m in found if m.seconds is not None]
-    if len(seconds) < len(found) or len(machines) != 1:
-        return "missing"
-    return f"{sum(seconds) / 60:.1f} ({machines[0]})"
+    if len(seconds) < len(found):
+        return f"not timed: interrupted, or the seeds of a run on different hardware ({'; '.join(machines)})"
+    return f"{sum(seconds) / 60:.1f} min ({'; '.join(machines)})"
 
 
 def speed_minutes(results: Path, runs: Iterable[str]) -> str:
     """Of those that are there: how many there can be is a matter of the devices."""
     found = [m for m in (measured.collect(results, run) for run in runs) if m.n]
     seconds = [log.run_seconds for m in found for log in m.logs]
-    return f"{sum(seconds) / 60:.1f} for {len(seconds)}" if seconds else "missing"
+    return f"{sum(seconds) / 60:.1f} min for {len(seconds)}" if seconds else "missing"
 
 
 def benchmark_minutes(results: Path) -> str:
     result = steptimes.read(results)
-    return f"{result.about['minutes']:.1f} ({result.about['hardware']})" if result else "missing"
+    return f"{result.about['minutes']:.1f} min ({result.about['hardware']})" if result else "missing"
 
 
 def blocks_of(document: Path, folder: Path) -> dict[str, str]:
     """The generated blocks of a document by name, from the published logs in `folder`."""
     if document.parent.name == JUDGE.parent.name:
         return {"power": power.table_block(folder)}
+    if document.parent.name == BENCH.parent.name:
+        return {"speed": speed_block(folder / "bench"), "campaign": campaigns.block(folder / "bench")}
     if document.name == README.name:
         return {"result": result_block(folder)}
     return {
         "claims": claims_block(folder), "artefacts": artefacts_block(folder), "values": values_block(),
-        "kinds": kinds_block(), "speed": speed_block(folder / "bench"),
-        "campaign": campaigns.block(folder / "bench"), "techniques": techniques.block(folder),
-        "power": power.sentence_block(folder),
+        "kinds": kinds_block(), "techniques": techniques.block(folder), "power": power.sentence_block(folder),
     }  # fmt: skip
 
 
@@ -147,7 +151,7 @@ def check() -> list[str]:
     lines = published.departures(PUBLISHED) + published.damaged(PUBLISHED)
     if lines:
         lines.append("restore these from git, or, if they are meant, run python -m reproduce.report.claims --write")
-    for document in (DOCUMENT, README, JUDGE):
+    for document in (DOCUMENT, README, JUDGE, BENCH):
         text = text_of(document)
         if renew(text, PUBLISHED, document) != text:
             lines.append(f"{document.name}: out of date: run python -m reproduce.report.claims --write")
@@ -159,7 +163,7 @@ def write() -> int:
     lines = published.damaged(PUBLISHED)
     if lines:
         raise UserError(f"{PUBLISHED}: nothing was written: restore from git, or remove:", *lines)
-    texts = {one: renew(text_of(one), PUBLISHED, one) for one in (DOCUMENT, README, JUDGE)}
+    texts = {one: renew(text_of(one), PUBLISHED, one) for one in (DOCUMENT, README, JUDGE, BENCH)}
     output.write(PUBLISHED, published.NAME, published.listing(PUBLISHED))
     for document, text in texts.items():
         output.write(document.parent, document.name, text)

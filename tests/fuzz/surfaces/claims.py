@@ -2,13 +2,13 @@
 
 from hypothesis import strategies as st
 
-from reproduce.paths import DOCUMENT, JUDGE, PUBLISHED, README
+from reproduce.paths import BENCH, DOCUMENT, JUDGE, PUBLISHED, README
 from tests.fuzz.scene import Entry, Scene
 from tests.fuzz.values import damaged_lines, sampled
 
 MODULE = "reproduce.report.claims"
 OWN = ((MODULE, "DOCUMENT", "REPRODUCE.md"), (MODULE, "README", "README.md"), (MODULE, "JUDGE", "judge/README.md"),
-       (MODULE, "PUBLISHED", "measured"))  # fmt: skip
+       (MODULE, "BENCH", "bench/README.md"), (MODULE, "PUBLISHED", "measured"))  # fmt: skip
 LOG = "quick/logs/headline_b800_w20/result_1.txt"
 
 
@@ -20,9 +20,11 @@ def asked(fault: str, entries: dict[str, Entry], action: str, **more) -> Scene:
     whole = {"REPRODUCE.md": Entry("REPRODUCE.md", content=DOCUMENT.read_bytes()),
              "README.md": Entry("README.md", content=README.read_bytes()),
              "judge": Entry("judge/README.md", content=JUDGE.read_bytes()),
+             "bench": Entry("bench/README.md", content=BENCH.read_bytes()),
              "SHA256SUMS": Entry("measured/SHA256SUMS", content=b""),
              "log": Entry(f"measured/{LOG}", content=(PUBLISHED / LOG).read_bytes())}  # fmt: skip
-    writes = ("REPRODUCE.md", "README.md", "judge/README.md", "measured/SHA256SUMS") if action == "--write" else ()
+    documents = ("REPRODUCE.md", "README.md", "judge/README.md", "bench/README.md")
+    writes = (*documents, "measured/SHA256SUMS") if action == "--write" else ()
     return Scene("claims", fault, MODULE, (action,), tuple((whole | entries).values()), patches=OWN, writes=writes,
                  codes=(1, 2), chatty=True, **more)  # fmt: skip
 
