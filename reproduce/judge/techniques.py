@@ -14,13 +14,19 @@ WORDS = ("supported", "contradicted", "cannot be tested at this scale", "not yet
 
 @dataclass(frozen=True)
 class Technique:
-    """`variants` test it: `expected` is what the paper lets one expect of all of them, or of `some`."""
+    """`variants` test it: `expected` is what the paper lets one expect of all of them, or of `some`; of those in
+    `opposite`, which do what the paper warns of, the other way round."""
 
     name: str
     text: str
     variants: tuple[str, ...] = ()
     expected: str = "helps"
     some: bool = False
+    opposite: tuple[str, ...] = ()
+
+    def word_of(self, e: Effect) -> str:
+        """helps, hurts or none, as if the variant did what the paper recommends."""
+        return {"helps": "hurts", "hurts": "helps"}.get(e.word, e.word) if e.variant.name in self.opposite else e.word
 
 
 TECHNIQUES = (
@@ -30,7 +36,8 @@ TECHNIQUES = (
               some=True),
     Technique("label_smoothing", "label smoothing", ("smoothing_off",)),
     Technique("bn_averages", "that moving averages of batch norm are inaccurate at a large mini-batch",
-              ("bn_recalibrated", "bn_momentum_05"), "hurts", some=True),
+              ("bn_recalibrated", "bn_momentum_05", "bn_momentum_09"), "hurts", some=True,
+              opposite=("bn_momentum_09",)),
     Technique("same_seed", "initialisation from the same seed, without a broadcast"),
     Technique("batched_norms", "all norms of LARS in one kernel"),
     Technique("data_size", "several megabytes per allreduce"),
@@ -61,7 +68,7 @@ def techniques(folder: Path) -> list[Said]:
 
 def _said(one: Technique, found: Sequence[Effect], saved: Sequence[Saving], norms: Saving | None) -> Said:
     if one.variants:
-        return accuracy(one, [e for e in found if e.variant.name in one.variants and e.word != "missing"])
+        return accuracy(one, [e for e in found if e.variant.name in one.variants])
     if one.name == "batched_norms":
         why = f"; {norms.text}: {norms.said} {norms.place}" if norms else ""
         return Said(one, "cannot be tested at this scale", f"the claim is of a kernel on a GPU, and none ran this{why}")
@@ -69,13 +76,17 @@ def _said(one: Technique, found: Sequence[Effect], saved: Sequence[Saving], norm
 
 
 def accuracy(one: Technique, found: Sequence[Effect]) -> Said:
-    """By regime: the word of the first regime where all of its variants were measured and anything shows."""
-    if not found:
+    """By regime: the word of the first regime where all of its variants were measured and anything shows.
+
+    `found`: the effects of its variants, each in the regimes that have it.
+    """
+    seen = [e for e in found if e.word != "missing"]
+    if not seen:
         return Said(one, "not yet measured", COMMAND)
     whole = [[e for e in found if e.regime == regime] for regime in REGIMES]
-    words = [judged(one, [e.word for e in of]) for of in whole if len(of) == len(one.variants)]
+    words = [judged(one, [one.word_of(e) for e in of]) for of in whole if of and all(e in seen for e in of)]
     word = next((word for word in words if word in WORDS[:2]), words[0] if words else "not yet measured")
-    why = "; ".join(f"{e.variant.text}, {e.regime} updates: {e.said}, so it {_shows(e)}" for e in found)
+    why = "; ".join(f"{e.variant.text}, {e.regime} updates: {e.said}, so it {_shows(e)}" for e in seen)
     return Said(one, word, f"top-1 of the recipe minus that with {why}")
 
 

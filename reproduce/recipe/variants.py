@@ -38,7 +38,7 @@ def variants(config: Config) -> tuple[Variant, ...]:
         *_decays(config),
         Variant("smoothing_off", "no label smoothing", ("optimizer.label_smoothing=0.0",), ("label_smoothing",)),
         Variant("momentum_09", "momentum 0.9, not 0.96", ("optimizer.momentum=0.9",), first_rate=2.5 * peak),
-        *_evaluations(),
+        *_evaluations(config),
         Variant("ratio_decay", "decay in the trust ratio without the peak rate", ('optimizer.preset="mlperf_tf2"',)),
         Variant("convention_b", "momentum convention B (timm)", ('optimizer.preset="timm"',)),
         Variant("convention_c", "momentum convention C (NUS)", ('optimizer.preset="nus"',)),
@@ -73,7 +73,7 @@ def _decays(config: Config) -> list[Variant]:
     ]  # fmt: skip
 
 
-def _evaluations() -> list[Variant]:
+def _evaluations(config: Config) -> list[Variant]:
     """Other statistics of batch norm at evaluation: training is the same to the last bit."""
     texts = {"local": "of each shard's own worker", "rank0": "of one worker", "recalibrated": "made after training"}
     eval_modes = [
@@ -81,8 +81,10 @@ def _evaluations() -> list[Variant]:
                 ("bn_averages",), trains_as=REFERENCE)
         for mode, text in texts.items()
     ]  # fmt: skip
-    momentum = Variant("bn_momentum_05", "batch-norm averages of momentum 0.5, not 0.9", ("model.bn_momentum=0.5",),
-                       ("bn_averages",), trains_as=REFERENCE)  # fmt: skip
+    usual = config.model.bn_momentum
+    name, other = ("bn_momentum_05", 0.5) if usual == 0.9 else ("bn_momentum_09", 0.9)
+    text = f"batch-norm averages of momentum {other:g}, not {usual:g}"
+    momentum = Variant(name, text, (f"model.bn_momentum={other}",), ("bn_averages",), trains_as=REFERENCE)
     return [*eval_modes, momentum]
 
 

@@ -137,12 +137,12 @@ class Stage:
 
 # In order of priority: what the shortest time shows most of. The default runs are run_all.sh's, with six seeds.
 STAGES = (
-    Stage("techniques, scarce updates", of_techniques("scarce"), range(1, 4)),
     Stage("Table 1", rows(), range(1, 2)),
+    Stage("techniques, scarce updates", of_techniques("scarce"), range(1, 4)),
     Stage("ablation, scarce updates", regime("scarce"), range(1, 4)),
     Stage("default runs", [], range(1, 7), (*QUICK_PAIR, *QUICK_PANEL, *SINGLE)),
-    Stage("ablation, scarce updates", regime("scarce"), range(4, 6)),
     Stage("Table 1", rows(), range(2, 4)),
+    Stage("ablation, scarce updates", regime("scarce"), range(4, 6)),
     Stage("Figure 3", [], range(1, 4), QUICK_SWEEP),
     Stage("techniques, headline", of_techniques("headline"), range(1, 4)),
 )
