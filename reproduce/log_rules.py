@@ -118,7 +118,7 @@ def stated(config: Config) -> dict:
     if s.decay != "step" and (s.decay_epochs is None or s.end_lr_ratio is None):
         raise TypeError(f"schedule.decay = {s.decay!r} without decay_epochs or end_lr_ratio")
     due = {
-        "global_batch_size": config.global_batch(), "model_bn_span": config.local_batch(0),
+        "global_batch_size": config.global_batch(), "model_bn_span": config.bn_span,
         "train_samples": config.data.train_images, "eval_samples": config.data.val_images,
         "opt_name": "lars" if adaptive else "sgd",
         f"{prefix}_base_learning_rate": s.peak_lr,

@@ -33,7 +33,7 @@ def hyper_parameters(config: Config, seed: int, comm: Comm) -> Iterator[Event]:
     yield point("seed", seed)
     yield point("global_batch_size", config.global_batch())
     yield point("gradient_accumulation_steps", config.batch.workers // comm.world_size)
-    yield point("model_bn_span", config.local_batch(0) * config.batch.bn_workers)
+    yield point("model_bn_span", config.bn_span)
     yield point("train_samples", config.data.train_images)
     yield point("eval_samples", config.data.val_images)
     yield point("opt_name", "lars" if adaptive else "sgd" if o.preset == "sgd" else o.preset)

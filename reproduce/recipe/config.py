@@ -58,6 +58,11 @@ class Config:
         return self.batch.workers * self.local_batch(epoch)
 
     @property
+    def bn_span(self) -> int:
+        """Images over which batch norm's statistics are taken in the first epoch: MLPerf's model_bn_span."""
+        return self.local_batch(0) * self.batch.bn_workers
+
+    @property
     def shard_size(self) -> int:
         """Images a worker sees per epoch: rounded up, or down as the team's iterator did (facts h)."""
         per_worker = self.data.train_images / self.batch.workers

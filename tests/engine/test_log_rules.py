@@ -5,11 +5,16 @@ import json
 import re
 
 import pytest
+import torch
 
+from reproduce import log_rules
+from reproduce.engine.dist.comm import Comm
+from reproduce.engine.header import hyper_parameters
 from reproduce.events import read_log
 from reproduce.logged import PREFIX
-from reproduce.paths import FIGURES
+from reproduce.paths import CONFIGS, FIGURES
 from reproduce.recipe.schema import digest
+from reproduce.recipe.variants import REGIMES, variants, with_changes
 
 LOG = FIGURES / "measured/quick/logs/headline_b800_w20/result_1.txt"
 TEXT = LOG.read_text()
@@ -200,3 +205,15 @@ def test_a_packed_or_odd_file_says_so(tmp_path):
     path.write_bytes(b"\x1f\x8b\x08\x00rest")
     assert read_log(path).reason == "not readable: packed with gzip: unpack it"
     assert read_log(tmp_path).reason == "not readable: Is a directory"
+
+
+RECIPES = sorted(path.relative_to(CONFIGS).with_suffix("").as_posix() for path in CONFIGS.glob("**/[!_]*_b*.toml"))
+VARIED = [(run, one.changes) for run in REGIMES.values() for one in variants(with_changes(run))]
+
+
+@pytest.mark.parametrize(("run", "changes"), [*((run, ()) for run in RECIPES), *VARIED])
+def test_the_head_of_every_recipes_log_agrees_with_its_recipe(run, changes):
+    """Else a run would end well, and its log count for nothing."""
+    config = with_changes(run, changes)
+    events = [(0, event) for event in hyper_parameters(config, 1, Comm(torch.device("cpu")))]
+    assert list(log_rules.header(events, config)) == []
