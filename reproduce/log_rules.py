@@ -120,7 +120,7 @@ def stated(config: Config) -> dict:
     due = {
         "global_batch_size": config.global_batch(), "model_bn_span": config.bn_span,
         "train_samples": config.data.train_images, "eval_samples": config.data.val_images,
-        "opt_name": "lars" if adaptive else "sgd",
+        "opt_name": config.optimizer_name,
         f"{prefix}_base_learning_rate": s.peak_lr,
         f"{prefix}_learning_rate_warmup_epochs": s.warmup_epochs,
         f"{prefix}_learning_rate_decay_steps": config.updates_at(s.warmup_epochs + (s.decay_epochs or 0)) - warmup,

@@ -36,7 +36,7 @@ def hyper_parameters(config: Config, seed: int, comm: Comm) -> Iterator[Event]:
     yield point("model_bn_span", config.bn_span)
     yield point("train_samples", config.data.train_images)
     yield point("eval_samples", config.data.val_images)
-    yield point("opt_name", "lars" if adaptive else "sgd" if o.preset == "sgd" else o.preset)
+    yield point("opt_name", config.optimizer_name)
     prefix = "lars_opt" if adaptive else "sgd_opt"
     yield point(f"{prefix}_base_learning_rate", s.peak_lr)
     yield point(f"{prefix}_end_learning_rate", schedule.end_lr)

@@ -58,6 +58,11 @@ class Config:
         return self.batch.workers * self.local_batch(epoch)
 
     @property
+    def optimizer_name(self) -> str:
+        """As MLPerf's opt_name: lars for whatever has a trust ratio, otherwise the preset's."""
+        return "lars" if self.optimizer.trust_coefficient is not None else self.optimizer.preset
+
+    @property
     def bn_span(self) -> int:
         """Images over which batch norm's statistics are taken in the first epoch: MLPerf's model_bn_span."""
         return self.local_batch(0) * self.batch.bn_workers
