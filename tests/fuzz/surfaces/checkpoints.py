@@ -105,7 +105,7 @@ def places(draw) -> Scene:
     if draw(st.booleans()):
         words = ("small.toml", "--data", "images", "--out", "out", *stock.ON_CPU)
         return Scene("checkpoints", "place: resumed", stock.TRAIN, words, (stock.recipe(), *stock.images(), entry),
-                     writes=("out", "victims/update_"), chatty=True)  # a folder may be a link to one on a larger disk
+                     writes=("out", "victims/update_", "victims/small"), chatty=True)  # a link to a larger disk is used
     words = ("small.toml", "--checkpoint", draw(sampled([FOLDER, path, "gone", ""])), "--data", "images", *stock.ON_CPU)
     return Scene("checkpoints", "place: evaluated", "reproduce.engine.evaluate", words, (stock.recipe(),
                                                                                          *stock.images(), entry),
