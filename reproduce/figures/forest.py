@@ -14,7 +14,7 @@ AXIS = "top-1 of the recipe minus that of the variant, points"
 
 
 def panel(ax: Axes, found: Sequence[Effect], title: str, names: bool) -> None:
-    """The variants from top to bottom, with or without their names; a hole is a light cross at zero with the word."""
+    """The variants from top to bottom, with or without their names; a hole is the word at the left edge."""
     for row, one in enumerate(found):
         _line(ax, one, -row)
     ax.axvline(0, color=plot.BLACK, linewidth=1)
@@ -36,8 +36,8 @@ def legend(figure: Figure) -> None:
 
 def _line(ax: Axes, one: Effect, height: float) -> None:
     if one.difference is None:
-        ax.plot([0], [height], "x", color=plot.GREY, alpha=0.6)
-        ax.annotate("missing", (0, height), xytext=(6, -3), textcoords="offset points", fontsize=7.5, color=plot.GREY)
+        ax.annotate("missing", (0.02, height), xycoords=("axes fraction", "data"), xytext=(0, -3),
+                    textcoords="offset points", fontsize=7.5, color=plot.GREY)  # fmt: skip  # not at a value
         return
     colour = COLOURS.get(one.word, plot.GREY)
     if one.difference.interval is not None:
