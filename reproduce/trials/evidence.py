@@ -5,7 +5,8 @@
 In order of priority; what is done is kept, and an interrupted run goes on from its checkpoint, so the same command
 continues at any time. Rates are chosen on 10,000 images of the training set that no run trains on and the test set does
 not hold: every recipe or variant gets three, a factor apart, the third beyond the better of two. A row of Table 1 is
-tuned on a third of its epochs. What was tried is written to OUT/rates.csv. Needs neither torch nor NumPy itself.
+tuned on a third of its epochs. What was tried is written to OUT/rates.csv; a search that it holds whole is not
+begun again, for the rate adopted from it would be another first one. Needs neither torch nor NumPy itself.
 """
 
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from reproduce.errors import UserError, command
 from reproduce.events import RunLog
+from reproduce.judge.ablation import TRIED
 from reproduce.paths import ROOT
 from reproduce.results import rates
 from reproduce.results.rates import Rate
@@ -32,6 +34,7 @@ class Campaign:
     def __init__(self, data: Path, out: Path, jobs: int, left: float):
         self.data, self.out, self.jobs, self.left = data, out, jobs, left
         self.rates: dict[str, list[Rate]] = {}
+        self._before = rates.read(out)
         self._lock, self._began, self._images = threading.Lock(), time.monotonic(), 0.0
 
     def train(self, job: Job) -> RunLog:
@@ -62,13 +65,17 @@ class Campaign:
             return rates.best(self.rates[f"{subject.regime}/{subject.variant.trains_as}"])
         if subject.name in self.rates:
             return rates.best(self.rates[subject.name])
+        if searched(subject, self._before, self.out):
+            self.rates[subject.name] = self._before[subject.name]
+            return rates.best(self.rates[subject.name])
         first = (subject.variant and subject.variant.first_rate) or subject.config.schedule.peak_lr
         top1 = {rate: self._try(subject, rate) for rate in (first, float(f"{first * STEP:.3g}"))}
         third = third_rate(top1)
         top1[third] = self._try(subject, third)
         with self._lock:
             self.rates[subject.name] = [Rate(subject.name, rate, top1[rate]) for rate in sorted(top1)]
-            rates.write(self.out, [one for found in self.rates.values() for one in found])
+            every = self._before | self.rates
+            rates.write(self.out, [one for found in every.values() for one in found])
         return rates.best(self.rates[subject.name])
 
     def _try(self, subject: Subject, rate: float) -> float:
@@ -88,13 +95,21 @@ class Campaign:
         return tuned + [Job(run, (), seed, self.out) for run in stage.runs]
 
 
+def searched(subject: Subject, tried: dict[str, list[Rate]], out: Path) -> bool:
+    """Whether its search has ended, with the recipe as it is now."""
+    known = tried.get(subject.name, [])
+    return len(known) >= TRIED and all(tuning_job(subject, one.peak_lr, out).done() for one in known)
+
+
 def expected_images(out: Path) -> int:
     """Training images of everything, with rates guessed."""
     found: dict[Path, Job] = {}
+    before = rates.read(out)
     for stage in STAGES:
         for subject in stage.subjects:
             first = subject.config.schedule.peak_lr
-            tries = [tuning_job(subject, first * factor, out) for factor in (1, STEP, 1 / STEP) if subject.tuned]
+            tries = [tuning_job(subject, first * factor, out) for factor in (1, STEP, 1 / STEP)
+                     if subject.tuned and not searched(subject, before, out)]  # fmt: skip
             found |= {job.log: job for job in tries}
             found |= {job.log: job for job in (test_job(subject, first, seed, out) for seed in stage.seeds)}
         found |= {job.log: job for job in (Job(run, (), seed, out) for run in stage.runs for seed in stage.seeds)}

@@ -110,6 +110,20 @@ def test_the_third_rate_lies_beyond_the_better_of_two(tmp_path, monkeypatch, top
     assert sorted(one.peak_lr for one in rates.read(tmp_path)["scarce/x"]) == sorted(found)
 
 
+@pytest.mark.parametrize("done", [True, False])
+def test_a_search_that_has_ended_is_not_begun_again_from_the_rate_that_it_found(tmp_path, monkeypatch, done):
+    """Whoever adopts the rate would have another search, unless the recipe itself has changed since."""
+    subject = Subject(EARLIER_ROWS[0])
+    first = subject.config.schedule.peak_lr
+    tried = {first / 4: 80.0, first / 2: 82.0, 9 * first: 1.0}
+    rates.write(tmp_path, [Rate(subject.name, rate, top1) for rate, top1 in tried.items()])
+    asked = []
+    monkeypatch.setattr(subjects.Job, "done", lambda job: RunLog(Path("x"), "complete") if done else None)
+    monkeypatch.setattr(Campaign, "_try", lambda _, subject, rate: asked.append(rate) or 70.0)
+    rate = Campaign(Path("data"), tmp_path, 1, 0.0).rate_of(subject)
+    assert (rate == first / 2 and not asked) if done else (rate != first / 2 and len(asked) == 3)
+
+
 def test_a_diverged_run_is_a_result_and_is_not_tried_again(tmp_path, monkeypatch):
     job = subjects.tuning_job(subjects.regime("scarce")[0], 10.0, tmp_path)
     about = {"hash": job.config.hash}
