@@ -35,9 +35,8 @@ class BasicBlock(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        shortcut = x if self.downsample is None else self.downsample(x)
         y = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
-        y += shortcut
+        y += x if self.downsample is None else self.downsample(x)
         return self.relu(y)
 
 
