@@ -15,7 +15,7 @@ WORDS = ("supported", "contradicted", "cannot be tested at this scale", "not yet
 @dataclass(frozen=True)
 class Technique:
     """`variants` test it: `expected` is what the paper lets one expect of all of them, or of `some`; of those in
-    `opposite`, which do what the paper warns of, the other way round."""
+    `opposite`, which do what the paper warns of, the other way round. `best`: one better variant contradicts it."""
 
     name: str
     text: str
@@ -23,6 +23,7 @@ class Technique:
     expected: str = "helps"
     some: bool = False
     opposite: tuple[str, ...] = ()
+    best: bool = False
 
     def word_of(self, e: Effect) -> str:
         """helps, hurts or none, as if the variant did what the paper recommends."""
@@ -33,7 +34,7 @@ TECHNIQUES = (
     Technique("warmup", "a high rate, made stable by warm-up", ("warmup_none",)),
     Technique("lars", "LARS", ("lars_off", "nesterov_sgd")),
     Technique("decay", "the best of several decay patterns", ("decay_step", "decay_linear", "decay_power_2"),
-              some=True),
+              some=True, best=True),
     Technique("label_smoothing", "label smoothing", ("smoothing_off",)),
     Technique("bn_averages", "that moving averages of batch norm are inaccurate at a large mini-batch",
               ("bn_recalibrated", "bn_momentum_05", "bn_momentum_09"), "hurts", some=True,
@@ -98,6 +99,8 @@ def judged(one: Technique, words: Sequence[str]) -> str:
     """One of `WORDS`, from helps, hurts and none of each variant."""
     against = "hurts" if one.expected == "helps" else "helps"
     agree = [word == one.expected for word in words]
+    if one.best and against in words:
+        return "contradicted"
     if any(agree) if one.some else all(agree):
         return "supported"
     if against in words if not one.some else all(word == against for word in words):

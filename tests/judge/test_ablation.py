@@ -113,6 +113,7 @@ def test_the_page_shows_it_only_of_the_logs_that_are_there(results):
 # ---- techniques -----------------------------------------------------------------------------------------------------
 
 ALL, SOME = Technique("x", "x", ("a", "b")), Technique("x", "x", ("a", "b"), "hurts", some=True)
+BEST = Technique("x", "x", ("a", "b"), some=True, best=True)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +122,8 @@ ALL, SOME = Technique("x", "x", ("a", "b")), Technique("x", "x", ("a", "b"), "hu
         (ALL, ["helps", "helps"], "supported"), (ALL, ["helps", "none"], "cannot be tested at this scale"),
         (ALL, ["helps", "hurts"], "contradicted"), (ALL, ["none", "none"], "cannot be tested at this scale"),
         (SOME, ["hurts", "none"], "supported"), (SOME, ["helps", "none"], "cannot be tested at this scale"),
+        (BEST, ["helps", "none"], "supported"), (BEST, ["helps", "hurts"], "contradicted"),
+        (BEST, ["none", "hurts"], "contradicted"), (BEST, ["none", "none"], "cannot be tested at this scale"),
         (SOME, ["helps", "helps"], "contradicted"), (SOME, ["none", "none"], "cannot be tested at this scale"),
     ],
 )  # fmt: skip
