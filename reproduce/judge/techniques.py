@@ -99,12 +99,10 @@ def judged(one: Technique, words: Sequence[str]) -> str:
     """One of `WORDS`, from helps, hurts and none of each variant."""
     against = "hurts" if one.expected == "helps" else "helps"
     agree = [word == one.expected for word in words]
-    if one.best and against in words:
+    if all(word == against for word in words) if one.some and not one.best else against in words:
         return "contradicted"
     if any(agree) if one.some else all(agree):
         return "supported"
-    if against in words if not one.some else all(word == against for word in words):
-        return "contradicted"
     return "cannot be tested at this scale"
 
 

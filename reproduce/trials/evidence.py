@@ -63,10 +63,9 @@ class Campaign:
         """The best of three rates on the held-out images; for a variant that trains as another, that one's."""
         if subject.variant and subject.variant.trains_as:
             return rates.best(self.rates[f"{subject.regime}/{subject.variant.trains_as}"])
-        if subject.name in self.rates:
-            return rates.best(self.rates[subject.name])
-        if searched(subject, self._before, self.out):
+        if subject.name not in self.rates and searched(subject, self._before, self.out):
             self.rates[subject.name] = self._before[subject.name]
+        if subject.name in self.rates:
             return rates.best(self.rates[subject.name])
         first = (subject.variant and subject.variant.first_rate) or subject.config.schedule.peak_lr
         top1 = {rate: self._try(subject, rate) for rate in (first, float(f"{first * STEP:.3g}"))}
@@ -108,9 +107,9 @@ def expected_images(out: Path) -> int:
     for stage in STAGES:
         for subject in stage.subjects:
             first = subject.config.schedule.peak_lr
-            tries = [tuning_job(subject, first * factor, out) for factor in (1, STEP, 1 / STEP)
-                     if subject.tuned and not searched(subject, before, out)]  # fmt: skip
-            found |= {job.log: job for job in tries}
+            if subject.tuned and not searched(subject, before, out):
+                tries = [tuning_job(subject, first * factor, out) for factor in (1, STEP, 1 / STEP)]
+                found |= {job.log: job for job in tries}
             found |= {job.log: job for job in (test_job(subject, first, seed, out) for seed in stage.seeds)}
         found |= {job.log: job for job in (Job(run, (), seed, out) for run in stage.runs for seed in stage.seeds)}
     return sum(job.images for job in found.values())

@@ -39,7 +39,7 @@ def search(data: Path, out: Path, run: str, rate: float) -> dict:
     config, folder = configs.load(path, [override]), out / f"peak_lr_{rate:g}"
     log_file = log_path(folder, config.run.name, SEED)
     log = read_log(log_file)
-    if not log.complete or log.config["hash"] != config.hash:
+    if not (log.complete and log.is_of(config.hash, SEED)):
         words = [str(path), "--seed", str(SEED), "--set", override, "--data", str(data), "--out", str(folder)]
         code, last = one_run.train(words)
         log = read_log(log_file)
