@@ -16,6 +16,7 @@ import pytest
 from reproduce.engine import spawn
 from reproduce.errors import EXIT_LOST, EXIT_PREEMPTED
 from tests.helpers import ROOT
+from tests.helpers.processes import children_of
 
 LAUNCHER = """
 import sys
@@ -268,13 +269,6 @@ def test_a_launcher_killed_while_it_starts_its_ranks_leaves_none(tmp_path):
             job.process.kill()
             job.process.wait()
             until(lambda job=job: job.left() == [], 5)
-
-
-def children_of(pid: int) -> list[int]:
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except FileNotFoundError:
-        return []
 
 
 def test_a_stopped_rank_goes_too(tmp_path):

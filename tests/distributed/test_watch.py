@@ -18,6 +18,7 @@ from reproduce.engine.dist.watch import NoWatch
 from reproduce.engine.spawn import environment
 from reproduce.errors import EXIT_LOST, LostError, UserError, command
 from tests.helpers import ROOT, warm, watch_run
+from tests.helpers.processes import children_of
 
 pytestmark = pytest.mark.serial
 
@@ -195,8 +196,8 @@ def test_under_torchrun():
         assert "rank 0 has not been heard of for " in line
     finally:
         # the agent would wait 30 s for the stopped one
-        for pid in Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split():
-            os.kill(int(pid), signal.SIGKILL)
+        for pid in children_of(job.pid):
+            os.kill(pid, signal.SIGKILL)
         job.communicate(timeout=60)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import ROOT
+from tests.helpers.processes import children_of
 
 TRIAL = """
 from reproduce.errors import command
@@ -24,15 +25,11 @@ raise SystemExit(main())
 """
 
 
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_trial_that_is_stopped_stops_its_runs(signum):
     trial = subprocess.Popen([sys.executable, "-c", TRIAL], cwd=ROOT, stderr=subprocess.PIPE, text=True)
     give_up = time.monotonic() + 60
-    while not (found := children(trial.pid)):
+    while not (found := children_of(trial.pid)):
         assert time.monotonic() < give_up, "it started nothing"
         time.sleep(0.02)
     os.kill(trial.pid, signum)
