@@ -82,6 +82,24 @@ def test_without_namespaces_it_measures_on_loopback_and_says_so(tmp_path):
     assert all(t.median > 0 for t in result.networks[0].timings)
 
 
+def test_each_rate_is_measured_and_has_a_row_of_the_trace(tmp_path, monkeypatch, capsys):
+    """Here with measurements that are made up; the real ones above have one rate each."""
+    about = {"hardware": "a machine", "precision": "fp32", "python": "3", "torch": "2", "revision": None}
+    one = {"rule": "cubic:3", "overlap": True, "wire": "fp32", "seconds": [0.1, 0.2], "groups": 3, "bytes": 9}
+    made_up = {"variants": [one], "trace": events().events, "startup": {"same_seed": [1.0]}, "about": about}
+    monkeypatch.setattr(netns, "why_not", lambda: "")
+    monkeypatch.setattr(comm, "measure", lambda given, mbit, label, loopback: (label, made_up))
+    out = tmp_path / "bench" / "comm.json"
+    assert bench.main(["comm", *SMALL, "--mbit", "500,unlimited", "--out", str(out)]) == 0
+    networks = steptimes.read(tmp_path).networks
+    assert [(network.mbit, network.description) for network in networks] == [
+        (500, "[1/2] 500 Mbit/s"), (None, "[2/2] unlimited")
+    ]  # fmt: skip
+    spans = [e for e in json.loads((tmp_path / "bench" / trace.FILE).read_text())["traceEvents"] if e["ph"] == "X"]
+    assert {e["pid"] for e in spans if e["name"].endswith("allreduce")} == {0, 1}
+    assert capsys.readouterr().out.count("the first allreduce began") == 2
+
+
 @needs_hosts
 @pytest.mark.parametrize(("signum", "when"), [(signal.SIGINT, "round 1 of"), (signal.SIGTERM, "starting")])
 def test_stopped_half_way_it_leaves_nothing_behind(tmp_path, signum, when):
