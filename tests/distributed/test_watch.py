@@ -5,8 +5,6 @@ import multiprocessing
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,8 +15,7 @@ import pytest
 from reproduce.engine.dist.watch import NoWatch
 from reproduce.engine.spawn import environment
 from reproduce.errors import EXIT_LOST, LostError, UserError, command
-from tests.helpers import ROOT, warm, watch_run
-from tests.helpers.processes import children_of
+from tests.helpers import warm, watch_run
 
 pytestmark = pytest.mark.serial
 
@@ -169,36 +166,6 @@ def test_once_one_has_spoken_all_leave_with_the_same_code(ends):
     end = ends["spoken"].result()
     assert end.codes == [EXIT_LOST] * 3
     assert end.said.count("\n") == 1
-
-
-LAUNCHER = "import sys; from reproduce.engine.spawn import launch; sys.exit(launch([sys.executable, *sys.argv[1:]], 3))"
-TORCHRUN = ["-m", "torch.distributed.run", "--nproc-per-node=3", "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"]
-
-
-def under(launcher: list[str], *behaviours: str) -> subprocess.Popen:
-    command = [sys.executable, *launcher, "-m", "tests.helpers.watch_run", str(TIMEOUT), *behaviours]
-    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-
-
-@pytest.mark.parametrize(("stopped", "says"), [(0, "rank 0 has not answered"), (1, "rank 1 has not been heard of")])
-def test_under_our_launcher(stopped, says):
-    job = under(["-c", LAUNCHER], *["stop" if rank == stopped else "good" for rank in range(3)])
-    said = job.communicate(timeout=60)[1]
-    assert job.returncode == EXIT_LOST
-    assert said.startswith("error: rank ") and says in said and said.count("\n") == 1
-
-
-def test_under_torchrun():
-    """Its agent, not rank 0, keeps the store."""
-    job = under(TORCHRUN, "stop", "good", "good")
-    try:
-        line = next(line for line in job.stderr if line.startswith("error: "))
-        assert "rank 0 has not been heard of for " in line
-    finally:
-        # the agent would wait 30 s for the stopped one
-        for pid in children_of(job.pid):
-            os.kill(pid, signal.SIGKILL)
-        job.communicate(timeout=60)
 
 
 def test_one_process_has_nobody_to_wait_for():
