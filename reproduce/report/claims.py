@@ -97,6 +97,11 @@ def benchmark_minutes(results: Path) -> str:
     return f"{result.about['minutes']:.1f} min ({result.about['hardware']})" if result else "missing"
 
 
+def documents() -> tuple[Path, ...]:
+    """All that have generated blocks."""
+    return DOCUMENT, README, JUDGE, BENCH
+
+
 def blocks_of(document: Path, folder: Path) -> dict[str, str]:
     """The generated blocks of a document by name, from the published logs in `folder`."""
     if document.parent.name == JUDGE.parent.name:
@@ -151,7 +156,7 @@ def check() -> list[str]:
     lines = published.departures(PUBLISHED) + published.damaged(PUBLISHED)
     if lines:
         lines.append("restore these from git, or, if they are meant, run python -m reproduce.report.claims --write")
-    for document in (DOCUMENT, README, JUDGE, BENCH):
+    for document in documents():
         text = text_of(document)
         if renew(text, PUBLISHED, document) != text:
             lines.append(f"{document.name}: out of date: run python -m reproduce.report.claims --write")
@@ -163,7 +168,7 @@ def write() -> int:
     lines = published.damaged(PUBLISHED)
     if lines:
         raise UserError(f"{PUBLISHED}: nothing was written: restore from git, or remove:", *lines)
-    texts = {one: renew(text_of(one), PUBLISHED, one) for one in (DOCUMENT, README, JUDGE, BENCH)}
+    texts = {one: renew(text_of(one), PUBLISHED, one) for one in documents()}
     output.write(PUBLISHED, published.NAME, published.listing(PUBLISHED))
     for document, text in texts.items():
         output.write(document.parent, document.name, text)

@@ -21,7 +21,7 @@ from reproduce.artefact import TIERS, Artefact
 from reproduce.artefacts import ARTEFACTS, script
 from reproduce.errors import UserError, command, shown
 from reproduce.judge import ablation
-from reproduce.paths import BENCH, DOCUMENT, FIGURES, JUDGE, README
+from reproduce.paths import FIGURES
 from reproduce.recipe.variants import REGIMES
 from reproduce.report import campaigns, claims, published
 from reproduce.report.staging import staging
@@ -221,7 +221,7 @@ def write(document: Path, text: str, dry_run: bool) -> list[str]:
 
 
 def publish_what(args) -> list[str]:
-    documents = (DOCUMENT, README, JUDGE, BENCH)
+    documents = claims.documents()
     if args.campaign:
         return publish_campaign(args.campaign, FIGURES, documents, args.dry_run)
     results = args.results or output.ROOT / "results" / args.tier
