@@ -9,7 +9,7 @@ import importlib
 from reproduce.artefact import Artefact, named
 from reproduce.paths import ROOT
 
-NAMES = ("table1", "curve", "figure1", "figure2", "figure3", "ablation", "groups")
+NAMES = ("table1", "schedules", "curve", "figure1", "figure2", "figure3", "ablation", "groups")
 
 
 def script(name: str):

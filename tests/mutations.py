@@ -16,9 +16,9 @@ from reproduce.engine.data.plan import Plan
 from reproduce.engine.optim import formulas
 from reproduce.engine.optim.foreach import Lars
 from reproduce.engine.optim.native import NativeLars
-from reproduce.engine.schedule import Schedule
 from reproduce.engine.trainer import Trainer
 from reproduce.engine.workers import WorkerBatchNorm2d, WorkerStatistics
+from reproduce.recipe.schedule import Schedule
 from reproduce.trials.faulty import constants, wrapped
 
 PRESET = "fujitsu_mlperf06"

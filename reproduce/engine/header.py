@@ -5,9 +5,9 @@ from pathlib import Path
 
 from reproduce.engine.data.staged import page_cache_cleared
 from reproduce.engine.dist.comm import Comm
-from reproduce.engine.schedule import Schedule
 from reproduce.events import CONFIG, Event, point
 from reproduce.recipe.load import Config
+from reproduce.recipe.schedule import Schedule
 
 
 def submission(config: Config, data: Path) -> Iterator[Event]:

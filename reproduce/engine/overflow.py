@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 
 from reproduce.engine.dist.gradients import CONTROLS, LOSS
-from reproduce.engine.schedule import Schedule
 from reproduce.recipe.load import Config
+from reproduce.recipe.schedule import Schedule
 
 
 def complaint(

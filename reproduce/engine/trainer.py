@@ -17,11 +17,11 @@ from reproduce.engine.model import build_model
 from reproduce.engine.optim import Constants, make_lars, split_parameters
 from reproduce.engine.overflow import complaint
 from reproduce.engine.progress import Tick
-from reproduce.engine.schedule import Schedule
 from reproduce.engine.state import check
 from reproduce.engine.workers import WorkerStatistics, worker_range
 from reproduce.errors import CheckpointError, ConfigError, TrainingError
 from reproduce.recipe.load import Config
+from reproduce.recipe.schedule import Schedule
 
 AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 

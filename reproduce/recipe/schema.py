@@ -117,7 +117,7 @@ class Schedule:
     warmup_start_lr: float | None = None  # warm-up's first rate; none: the first of warm-up's equal steps from 0
     rmsprop_center: float | None = None  # rmsprop_warmup only, as the next: the epoch at which SGD's share is half
     rmsprop_period: float | None = None  # epochs; half of it later, SGD is alone
-    weight_decay_follows_warmup: bool = False  # the team's: decay rises with the warm-up (see engine/schedule.py)
+    weight_decay_follows_warmup: bool = False  # the team's: decay rises with the warm-up (see recipe/schedule.py)
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from unittest import mock
 from reproduce.engine import train
 from reproduce.engine.data import plan
 from reproduce.engine.optim import formulas
-from reproduce.engine.schedule import Schedule
 from reproduce.engine.trainer import Trainer
 from reproduce.errors import UserError, command
 from reproduce.judge.power import UNCHANGED
+from reproduce.recipe.schedule import Schedule
 
 RATES = (0.7, 0.85, 0.95, 1.05, 1.15, 1.3, 2.0)
 

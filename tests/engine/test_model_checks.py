@@ -16,10 +16,10 @@ from reproduce.engine.dist.comm import Comm
 from reproduce.engine.header import hyper_parameters
 from reproduce.engine.model import SmallResNet, build_model, initialise
 from reproduce.engine.optim import PRESETS, Constants
-from reproduce.engine.schedule import Schedule
 from reproduce.engine.trainer import Trainer
 from reproduce.engine.workers import WorkerBatchNorm2d, worker_range
 from reproduce.recipe import load as configs
+from reproduce.recipe.schedule import Schedule
 from tests.helpers import ROOT
 from tests.helpers.lars import BACKENDS, NORMS_ONLY, Tiny, contender
 from tests.helpers.worker_run import MadeUpImages

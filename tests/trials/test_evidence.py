@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from reproduce.artefacts import ARTEFACTS
-from reproduce.engine.schedule import Schedule
 from reproduce.errors import UserError
 from reproduce.events import Accuracy, RunLog
 from reproduce.recipe import load as configs
 from reproduce.recipe import variants
 from reproduce.recipe.runs import EARLIER_ROWS
+from reproduce.recipe.schedule import Schedule
 from reproduce.recipe.variants import Variant, at_rate, shortened, with_changes
 from reproduce.results import rates
 from reproduce.results.rates import Rate

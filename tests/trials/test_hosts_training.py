@@ -11,9 +11,9 @@ from PIL import Image
 from reproduce.bench import __main__ as bench
 from reproduce.engine.checkpoint import Checkpoints
 from reproduce.engine.data.folders import MARKER
-from reproduce.engine.schedule import Schedule
 from reproduce.errors import UserError
 from reproduce.recipe import load as configs
+from reproduce.recipe.schedule import Schedule
 from reproduce.trials import netns, weights
 
 needs_hosts = pytest.mark.needs(netns.why_not())

@@ -38,6 +38,7 @@ COMMANDS = (
     Command("reproduce.run_all", end=("--list",), weight=6),
     Command("reproduce.run_all", ("--only", "table1"), ("--dry-run",), weight=1),
     Command("reproduce.table1", end=("--draw",)), Command("reproduce.figure1", end=("--draw",), weight=1),
+    Command("reproduce.schedules", end=("--draw",), weight=1),
     Command("reproduce.figure3", end=("--draw",), weight=1), Command("reproduce.groups", end=("--draw",), weight=1),
     Command("reproduce.curve", end=("--draw", "--results", "gone")), Command("reproduce.figure2", end=("--draw",
         "--results", "gone")),

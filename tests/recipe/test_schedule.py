@@ -9,8 +9,8 @@ import torch
 
 from reproduce.engine.dist.comm import Comm
 from reproduce.engine.header import hyper_parameters
-from reproduce.engine.schedule import Schedule
 from reproduce.recipe import load as configs
+from reproduce.recipe.schedule import Schedule
 from tests.helpers import ROOT
 
 GOLDEN = ROOT / "tests/golden/mlperf_v06_lr_wd_schedule.csv"
