@@ -175,7 +175,7 @@ def test_the_panel_draws_dashes_not_measured_points(few_draws):
 # ---- in the plan, the runner and REPRODUCE.md -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["figure1"])
+@pytest.mark.parametrize("name", ["figure1", "schedules"])
 def test_it_needs_no_run_in_any_tier(name, tmp_path, capsys):
     assert artefact(name).runs == {"quick": (), "node": (), "paper": ()}
     for tier in ("quick", "node", "paper"):
@@ -188,7 +188,7 @@ def test_it_needs_no_run_in_any_tier(name, tmp_path, capsys):
     assert row.endswith("| no runs | no runs | no runs |")
 
 
-@pytest.mark.parametrize("script", ["figure1", "figure2", "groups"])
+@pytest.mark.parametrize("script", ["figure1", "schedules", "figure2", "groups"])
 def test_it_is_drawn_without_torch(script, tmp_path):
     code = f"import sys; sys.modules['torch'] = None; sys.argv = ['x', '--results', {str(tmp_path)!r}]; "
     code += f"sys.path.insert(0, {str(ROOT)!r}); from reproduce import {script}; sys.exit({script}.main())"

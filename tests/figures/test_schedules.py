@@ -8,6 +8,7 @@ import pytest
 
 from reproduce import schedules
 from reproduce.results import output
+from tests.helpers import ROOT
 from tests.helpers.row_joints import JOINTS
 
 OF_RECIPE = {config.run.name: config for config in schedules.recipes().values() if config}
@@ -26,6 +27,11 @@ def test_every_row_of_table_1_is_there_and_the_one_without_a_recipe_says_so(fact
     ]  # fmt: skip
     assert [one["recipe"] for one in facts["rows"]] == [None, *JOINTS, "headline_b81920_g2048"]
     assert all(one["kind"] == "setting" for one in facts["rows"] if one["recipe"])
+
+
+def test_the_published_figure_is_of_the_recipes():
+    published = json.loads((ROOT / "figures/modelled/schedules.json").read_text())
+    assert published["rows"] == json.loads(output.to_json(schedules.data()))["rows"]
 
 
 @pytest.mark.parametrize("row", JOINTS)
