@@ -13,6 +13,7 @@ from reproduce.logged import CONFIG, ENVIRONMENT, RESULT, RESUMED, Event, is_cou
 from reproduce.recipe import config as recipes
 from reproduce.recipe.config import Config
 from reproduce.recipe.schema import digest
+from reproduce.recipe.stated import stated
 
 Events = list[tuple[float, Event]]
 NUMBERS = (AttributeError, KeyError, TypeError, ValueError, IndexError, ArithmeticError, RecursionError)
@@ -106,30 +107,6 @@ def header(events: Events, config: Config) -> Iterator[str]:
         world, each = environment.get("world_size", 1), environment.get("workers_per_process")
         if each is not None and world * each != config.batch.workers:
             yield f"says {world} x {each} workers, its recipe {config.batch.workers}"
-
-
-def stated(config: Config) -> dict:
-    """The keys of a log's head with the recipe's values."""
-    o, s, adaptive = config.optimizer, config.schedule, config.optimizer.trust_coefficient is not None
-    prefix = "lars_opt" if adaptive else "sgd_opt"
-    if not 0 <= s.warmup_epochs <= s.warmup_epochs + (s.decay_epochs or 0) <= s.epochs:  # they are counted through
-        raise ValueError(f"{s.warmup_epochs} epochs of warm-up and {s.decay_epochs} of decay in {s.epochs}")
-    warmup = config.updates_at(s.warmup_epochs)
-    if s.decay != "step" and (s.decay_epochs is None or s.end_lr_ratio is None):
-        raise TypeError(f"schedule.decay = {s.decay!r} without decay_epochs or end_lr_ratio")
-    due = {
-        "global_batch_size": config.global_batch(), "model_bn_span": config.bn_span,
-        "train_samples": config.data.train_images, "eval_samples": config.data.val_images,
-        "opt_name": config.optimizer_name,
-        f"{prefix}_base_learning_rate": s.peak_lr,
-        f"{prefix}_learning_rate_warmup_epochs": s.warmup_epochs,
-        f"{prefix}_learning_rate_decay_steps": config.updates_at(s.warmup_epochs + (s.decay_epochs or 0)) - warmup,
-        f"{prefix}_learning_rate_decay_poly_power": 1.0 if s.decay == "linear" else s.decay_power,
-        f"{prefix}_momentum": o.momentum, f"{prefix}_weight_decay": o.weight_decay,
-    }  # fmt: skip
-    if s.decay != "step":
-        due[f"{prefix}_end_learning_rate"] = s.peak_lr * (s.end_lr_ratio or 0.0)
-    return due | ({"lars_epsilon": o.epsilon} if adaptive else {})
 
 
 def agree(said: Any, due: Any) -> bool:

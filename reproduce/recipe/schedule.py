@@ -7,7 +7,7 @@ Index `i` is zero-based. Formulas: the team's MLPerf v0.6 code, explorer.py and 
 import math
 from dataclasses import dataclass
 
-from reproduce.recipe.load import Config
+from reproduce.recipe.config import Config
 
 
 @dataclass(frozen=True)
