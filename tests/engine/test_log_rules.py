@@ -3,6 +3,7 @@
 import functools
 import json
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from reproduce.engine.header import hyper_parameters
 from reproduce.events import read_log
 from reproduce.logged import PREFIX
 from reproduce.paths import CONFIGS, FIGURES
+from reproduce.recipe.config import of_recipe
 from reproduce.recipe.schema import digest
 from reproduce.recipe.variants import REGIMES, variants, with_changes
 
@@ -211,9 +213,26 @@ RECIPES = sorted(path.relative_to(CONFIGS).with_suffix("").as_posix() for path i
 VARIED = [(run, one.changes) for run in REGIMES.values() for one in variants(with_changes(run))]
 
 
+def as_logged(run: str, changes: tuple = ()):
+    """The head of a run's log and the config of its recipe, as they are read from a file."""
+    config = with_changes(run, changes)
+    written = hyper_parameters(config, 1, Comm(torch.device("cpu")))
+    events = [(0, replace(event, value=json.loads(json.dumps(event.value)))) for event in written]
+    return events, of_recipe(json.loads(json.dumps(config.recipe())))
+
+
 @pytest.mark.parametrize(("run", "changes"), [*((run, ()) for run in RECIPES), *VARIED])
 def test_the_head_of_every_recipes_log_agrees_with_its_recipe(run, changes):
     """Else a run would end well, and its log count for nothing."""
-    config = with_changes(run, changes)
-    events = [(0, event) for event in hyper_parameters(config, 1, Comm(torch.device("cpu")))]
+    events, config = as_logged(run, changes)
     assert list(log_rules.header(events, config)) == []
+
+
+@pytest.mark.parametrize("run", ["quick/goyal_b80_w2", "quick/smith_b80_w2", "quick/headline_b800_w20"])
+def test_every_value_that_the_head_states_is_checked(run):
+    events, config = as_logged(run)
+    for at, (_, event) in enumerate(events):
+        if event.key not in ("seed", "gradient_accumulation_steps"):  # no part of a recipe
+            changed = replace(event, value="other" if isinstance(event.value, str) else [event.value, 1])
+            found = list(log_rules.header([*events[:at], (0, changed), *events[at + 1 :]], config))
+            assert len(found) == 1 and found[0].startswith(f"says {event.key} = "), event.key
