@@ -6,6 +6,7 @@ import threading
 import pytest
 import torch
 
+from reproduce.engine.data import jobs
 from reproduce.engine.data.ahead import Pass, Passes
 from reproduce.errors import DataError
 from tests.helpers.data import BACKENDS, encode, make_folder, picture, updates
@@ -116,14 +117,14 @@ def taken(loader, epoch: int) -> dict:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_next_epoch_is_read_while_the_last_update_of_one_is_taken(opened, folder, backend, monkeypatch):
     loader, read = opened(folder, backend=backend), threading.Event()
-    prepare = loader._prepare
+    prepare = jobs.prepare
 
-    def watched(request):
+    def watched(request, data):
         if request.at.of == Pass(1):
             read.set()
-        return prepare(request)
+        return prepare(request, data)
 
-    monkeypatch.setattr(loader, "_prepare", watched)
+    monkeypatch.setattr(jobs, "prepare", watched)
     taken(loader, 0)
     assert read.wait(60), "the end of an epoch ends the reading ahead"
     assert same(taken(loader, 1), updates(opened(folder, backend=backend).train_epoch(1)))

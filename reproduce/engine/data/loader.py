@@ -9,10 +9,8 @@ import hashlib
 import importlib.util
 import itertools
 import threading
-import warnings
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,7 +19,8 @@ from torch import Tensor
 from reproduce.engine.data import folders, windows
 from reproduce.engine.data.ahead import VALIDATION, Pass, Passes, Place
 from reproduce.engine.data.chunks import Chunk, groups
-from reproduce.engine.data.images import ImageFiles, substituted
+from reproduce.engine.data.images import ImageFiles
+from reproduce.engine.data.jobs import THREADS, Decoder, Request, Split
 from reproduce.engine.data.pixels import KEEP_BYTES, Pixels
 from reproduce.engine.data.plan import Plan, share
 from reproduce.engine.data.synthetic import SyntheticLoader
@@ -29,7 +28,6 @@ from reproduce.engine.data.transfer import Transfer
 from reproduce.errors import DataError
 from reproduce.presets import PASS_IMAGES
 
-THREADS = {"cpu": 1, "cuda": 4}  # decoding threads: on a CPU the cores belong to training; the team used 3 per GPU
 READY = 2  # finished chunks kept ready
 
 
@@ -61,35 +59,6 @@ def dali_is_here() -> bool:
     return bool(importlib.util.find_spec("nvidia") and importlib.util.find_spec("nvidia.dali"))
 
 
-class _Split(NamedTuple):
-    """All there is to train on, or to validate on."""
-
-    files: ImageFiles
-    labels: np.ndarray  # int64
-    pixels: Pixels | None  # None: the back-end decodes where they could not be kept
-
-
-class _Request(NamedTuple):
-    """Images wanted, before any is read."""
-
-    split: _Split
-    at: Place
-    numbers: np.ndarray  # int64 [workers, local_batch]; in validation [1, n]
-    uniforms: np.ndarray | None = None  # float64 [numbers.size, DRAWS]; None: centre crops
-    place: tuple[int, range, bool] | None = None  # a training chunk's update, workers, last; None: validation
-
-
-class _Job(NamedTuple):
-    """A request read and measured: what a back-end executes."""
-
-    request: _Request
-    numbers: np.ndarray  # int64 [n]
-    encoded: list[bytes]
-    pixels: np.ndarray | None  # uint8 [n, H, W, C], decoded by the same back-end before; None: it decodes now
-    geometry: np.ndarray  # int64 [n, 6], see `windows`
-    flips: np.ndarray  # bool [n]
-
-
 class Loader:
     """Real images. Serves one iterator at a time: starting one ends the one before it."""
 
@@ -107,7 +76,7 @@ class Loader:
         self._val_finished: list[tuple[Tensor, Tensor, np.ndarray]] | None = None  # of a small set, after one pass
         self._backend, self._keep = self._open(backend), keep_decoded
         self._train, self._val = (self._split(root, part) for part in (index.train, index.val))
-        self._rescuer = None  # the torchvision back-end, opened when the other one fails on a job
+        self._decoder = Decoder(self._backend, self._data, device)
         self._passes = Passes(self._results, READY)
         self._transfer = Transfer(device)
 
@@ -127,11 +96,11 @@ class Loader:
 
         return TorchvisionBackend(self._data, self._device, threads)
 
-    def _split(self, root: Path, part: folders.Split) -> _Split:
+    def _split(self, root: Path, part: folders.Split) -> Split:
         pixels = None
         if self._backend.takes_pixels and self._keep:
             pixels = Pixels(len(part.names), len(self._data.mean), self._backend.decode)
-        return _Split(ImageFiles(root, part.names, self._data.corrupt_images), part.labels, pixels)
+        return Split(ImageFiles(root, part.names, self._data.corrupt_images), part.labels, pixels)
 
     @property
     def backend(self) -> str:
@@ -197,11 +166,10 @@ class Loader:
     def close(self) -> None:
         """Stop reading ahead and free the back-ends' threads and memory."""
         self._passes.halt()
-        for part in (self._backend, self._rescuer, self._train.files, self._val.files):
-            if part is not None:
-                part.close()
+        for part in (self._decoder, self._train.files, self._val.files):
+            part.close()
 
-    def _taken(self, wanted: Pass) -> Iterator[tuple[_Request, np.ndarray, Tensor, Tensor]]:
+    def _taken(self, wanted: Pass) -> Iterator[tuple[Request, np.ndarray, Tensor, Tensor]]:
         for request, numbers, images, labels, made in self._passes(wanted):
             self._transfer.take(made, images, labels)
             yield request, numbers, images, labels
@@ -224,12 +192,12 @@ class Loader:
             if epoch < config.schedule.epochs:
                 yield Pass(epoch)
 
-    def _requests(self, wanted: Pass) -> Iterator[_Request]:
+    def _requests(self, wanted: Pass) -> Iterator[Request]:
         script = list(self._script(wanted))
         for one, then in itertools.zip_longest(script, script[1:]):
             yield from self._val_requests(then) if one.epoch is None else self._train_requests(one, one.epoch, then)
 
-    def _train_requests(self, of: Pass, epoch: int, then: Pass | None) -> Iterator[_Request]:
+    def _train_requests(self, of: Pass, epoch: int, then: Pass | None) -> Iterator[Request]:
         plan = self._plan
         parts = groups(self._workers, plan.local_batch[epoch], self._max_images, self._span)
         for update in range(of.first_update, plan.updates[epoch]):
@@ -240,14 +208,14 @@ class Loader:
                 last = part is parts[-1]
                 ends = last and update + 1 == plan.updates[epoch]
                 at = Place(of, ends, then if ends else None)
-                yield _Request(self._train, at, numbers, uniforms, (update, part, last))
+                yield Request(self._train, at, numbers, uniforms, (update, part, last))
 
-    def _val_requests(self, then: Pass | None) -> Iterator[_Request]:
+    def _val_requests(self, then: Pass | None) -> Iterator[Request]:
         for first in range(0, len(self._val_share), self._max_images):
             numbers = np.array(self._val_share[first : first + self._max_images])
             ends = first + self._max_images >= len(self._val_share)
             at = Place(VALIDATION, ends, then if ends else None)
-            yield _Request(self._val, at, numbers[None])
+            yield Request(self._val, at, numbers[None])
 
     # ---- how it is made; all of this runs in the thread of `Ahead` ------------------------------------------------
 
@@ -257,64 +225,13 @@ class Loader:
             for request, numbers, images, labels in self._made(self._requests(wanted)):
                 yield request.at, (request, numbers, images, labels, self._transfer.made())
 
-    def _made(self, requests: Iterator[_Request]) -> Iterator[tuple[_Request, np.ndarray, Tensor, Tensor]]:
-        jobs = map(self._prepare, requests)
-        for job, images in self._backend.stream(job for job in jobs if len(job.numbers)):
-            if images is None:
-                job, images = self._rescue(job)
-            if len(job.numbers) == 0:
-                continue
+    def _made(self, requests: Iterator[Request]) -> Iterator[tuple[Request, np.ndarray, Tensor, Tensor]]:
+        for job, images in self._decoder.stream(requests):
             missing = self._input_channels - images.shape[-1]
             if missing:
                 images = torch.nn.functional.pad(images, (0, missing))
             labels = self._transfer.put(torch.from_numpy(job.request.split.labels[job.numbers]))
             yield job.request, job.numbers, images.permute(0, 3, 1, 2), labels
-
-    def _prepare(self, request: _Request) -> _Job:
-        files, numbers = request.split.files, self._without_bad(request)
-        encoded, known = files.read(numbers), len(files.bad)
-        sizes = files.sizes(numbers, encoded)
-        if len(files.bad) > known:
-            return self._prepare(request)
-        kept = request.split.pixels
-        pixels = kept.of(numbers, encoded, sizes) if kept and len(numbers) else None
-        if request.uniforms is None:
-            return _Job(request, numbers, encoded, pixels, *windows.centre_geometry(sizes, self._data))
-        return _Job(request, numbers, encoded, pixels, *windows.train_geometry(sizes, request.uniforms, self._data))
-
-    def _without_bad(self, request: _Request) -> np.ndarray:
-        """The request's numbers, flat. In training each corrupt file gives way to the next good one of its worker."""
-        files, numbers = request.split.files, request.numbers
-        bad = files.bad
-        if not bad or bad.isdisjoint(numbers.ravel().tolist()):
-            return numbers.ravel()
-        good = ~np.isin(numbers, list(bad))
-        if request.place is None:
-            return numbers[good]
-        if not good.any(1).all():
-            raise DataError(f"{files.root}: a whole batch of one worker is corrupt: replace the damaged files")
-        return substituted(numbers, good).ravel()
-
-    def _rescue(self, job: _Job) -> tuple[_Job, Tensor | None]:
-        """Decode a job the back-end failed on: find the corrupt files, leave them out, let torchvision do the rest.
-
-        The job that comes back holds nothing, and no tensor, if none of its validation images decodes.
-        """
-        from reproduce.engine.data.torchvision_backend import TorchvisionBackend
-
-        files = job.request.split.files
-        files.examine(job.numbers, job.encoded)
-        if files.bad.isdisjoint(job.numbers.tolist()):
-            first = files.root / files.names[job.numbers[0]]
-            what = f"{self.backend} failed on the batch that begins with {first}; torchvision decodes it"
-            warnings.warn(what, stacklevel=2)
-        job = self._prepare(job.request)._replace(pixels=None)
-        if len(job.numbers) == 0:
-            return job, None
-        if self._rescuer is None:
-            self._rescuer = TorchvisionBackend(self._data, self._device, THREADS[self._device.type])
-        ((job, images),) = self._rescuer.stream(iter([job]))
-        return job, images
 
 
 AnyLoader = Loader | SyntheticLoader  # of one interface
