@@ -24,7 +24,7 @@ fail() {
 
 case $root in
     *:* | *$'\n'*)
-        what=colon
+        what="colon"
         case $root in *$'\n'*) what="line break" ;; esac
         echo "error: ${root//$'\n'/\\n}: Python can neither be pointed to a folder with a $what in its path nor make an" \
             "environment there: rename or move the folder" >&2
@@ -36,14 +36,25 @@ esac
 executable() { "$1" -c 'import sys; print(sys.executable)' 2>/dev/null; }
 
 base_python() {
-    local name
+    local name said seen=""
     for name in python3 python python3.12 python3.13 python3.11 python3.14; do
-        if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        command -v "$name" >/dev/null || continue
+        if said=$("$name" -c 'import sys; print(sys.version.split()[0]); sys.exit(sys.version_info < (3, 11))' 2>&1); then
             executable "$name"
             return
         fi
+        seen=${seen:-$name: $(objection "$said")}
     done
-    fail "no Python 3.11 or later on PATH: install one or activate an environment that has one, then run again"
+    fail "no Python 3.11 or later on PATH${seen:+ ($seen)}: install one or activate an environment that has one, then" \
+        "run again"
+}
+
+# Of what an interpreter said that will not do: its version, or why it does not start.
+objection() {
+    case $1 in
+        [0-9]*.*) head -n 1 <<<"$1" ;;
+        *) { grep -m 1 -i error <<<"$1" || echo "does not start"; } | tr -dc '[:print:]' | cut -c 1-200 ;;
+    esac
 }
 
 # Whether interpreter $1 has what pyproject.toml asks for, with the tests' part if $2 is "test". `packaging` comes with

@@ -16,11 +16,13 @@ from tests.helpers import ROOT
 from tests.helpers.needs import need_program
 
 SCRIPTS = ("reproduce/setup.sh", "reproduce/run_all.sh", "tests/run.sh", ".ci/run")
-# Answers setup.sh's questions. Files in $STATE steer it: old, unfit, no-ensurepip, pip-fails, pip-hangs, damaged.
+# Answers setup.sh's questions. Files in $STATE steer it: old, unable, unfit, no-ensurepip, pip-fails, pip-hangs, damaged.
 FAKE_PYTHON = """#!/bin/bash
 echo "$*" >> "$STATE/calls"
 case "$*" in
-    *sys.version_info*) [ ! -e "$STATE/old" ] ;;
+    *sys.version_info*)
+        if [ -e "$STATE/old" ]; then echo 3.9.2; exit 1; fi
+        if [ -e "$STATE/unable" ]; then printf 'prefix\\nFatal error: no \\e[1mcodec\\nmore\\n' >&2; exit 1; fi ;;
     *sys.executable*) echo "$0" ;;
     "-P - "*) [ ! -e "$STATE/unfit" ] ;;
     *ensurepip*) [ ! -e "$STATE/no-ensurepip" ] ;;
@@ -207,7 +209,8 @@ def test_two_at_once_install_once(sandbox):
 @pytest.mark.parametrize(
     ("trouble", "says"),
     [
-        ("old", "no Python 3.11 or later"),
+        ("old", "no Python 3.11 or later on PATH (python3: 3.9.2): install one"),
+        ("unable", "no Python 3.11 or later on PATH (python3: Fatal error: no [1mcodec): install one"),
         ("no-ensurepip", "install python3-venv"),
         ("pip-fails", "(ERROR: [Errno 28] No space left on device): check network and disk space"),
         ("damaged", "delete that folder"),
