@@ -48,11 +48,12 @@ TECHNIQUES = (
 
 @dataclass(frozen=True)
 class Said:
-    """A technique with one of `WORDS`, and why."""
+    """A technique with one of `WORDS`, and why. `regime`: the one of the ablation that decides, if one does."""
 
     technique: Technique
     word: str
     why: str
+    regime: str = ""
 
     def __str__(self) -> str:
         return f"{self.technique.text}: {self.word}: {self.why}."
@@ -84,11 +85,13 @@ def accuracy(one: Technique, found: Sequence[Effect]) -> Said:
     seen = [e for e in found if e.word != "missing"]
     if not seen:
         return Said(one, "not yet measured", COMMAND)
-    whole = [[e for e in found if e.regime == regime] for regime in REGIMES]
-    words = [judged(one, [one.word_of(e) for e in of]) for of in whole if of and all(e in seen for e in of)]
-    word = next((word for word in words if word in WORDS[:2]), words[0] if words else "not yet measured")
+    whole = {regime: [e for e in found if e.regime == regime] for regime in REGIMES}
+    words = {regime: judged(one, [one.word_of(e) for e in of]) for regime, of in whole.items()
+             if of and all(e in seen for e in of)}  # fmt: skip
+    regime = next((regime for regime, word in words.items() if word in WORDS[:2]), "")
+    word = words[regime] if regime else next(iter(words.values()), "not yet measured")
     why = "; ".join(f"{e.variant.text}, {e.regime} updates: {e.said}, so it {_shows(e)}" for e in seen)
-    return Said(one, word, f"top-1 of the recipe minus that with {why}")
+    return Said(one, word, f"top-1 of the recipe minus that with {why}", regime)
 
 
 def _shows(e: Effect) -> str:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from reproduce.judge import techniques
 from reproduce.judge.claims import QUICK_PAIR, apart_by_seed
 from reproduce.judge.difference import LEVEL, said
 from reproduce.recipe.runs import FULL_RECIPE, QUICK_PANEL
@@ -11,7 +12,8 @@ from reproduce.results.measured import Measurement
 
 def result_block(folder: Path) -> str:
     """Markdown, from the published logs under `folder`/TIER."""
-    return "\n".join(f"- {line}" for line in (paper_experiment(folder), headline(folder), optimizers(folder))) + "\n"
+    lines = paper_experiment(folder), headline(folder), optimizers(folder), by_word(folder)
+    return "".join(f"- {line}\n" for line in lines)
 
 
 def paper_experiment(folder: Path) -> str:
@@ -39,6 +41,19 @@ def optimizers(folder: Path) -> str:
     about = f"{100 * (1 - LEVEL):g} % intervals, paired by seed, scaled down"
     what = f"LARS minus momentum SGD in points, by mini-batch ({about})"
     return f"{what}: {'; '.join(cells)}."
+
+
+def by_word(folder: Path) -> str:
+    """The techniques that the paper names, by what our measurements say of them."""
+    said = techniques.techniques(folder)
+    groups = [(word, [_name(one) for one in said if one.word == word]) for word in techniques.WORDS]
+    parts = [f"{word}: {'; '.join(texts)}" for word, texts in groups if texts]
+    where = "The paper's techniques, one at a time, with the headline's recipe scaled down and on emulated hosts"
+    return f"{where} ([intervals](REPRODUCE.md#techniques)). {'. '.join(part[0].upper() + part[1:] for part in parts)}."
+
+
+def _name(one: techniques.Said) -> str:
+    return one.technique.text + (f" ({one.regime} updates)" if one.regime else "")
 
 
 def _spread(m: Measurement) -> str:

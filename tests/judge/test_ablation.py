@@ -11,6 +11,7 @@ from reproduce.judge.ablation import effects
 from reproduce.judge.techniques import TECHNIQUES, WORDS, Technique, judged
 from reproduce.paths import PUBLISHED
 from reproduce.recipe.variants import REGIMES, at_rate, variants, with_changes
+from reproduce.report.result import by_word
 from reproduce.results import rates
 from reproduce.results.rates import Rate
 from tests.helpers.logs import write_log
@@ -142,6 +143,10 @@ def test_each_of_the_nine_techniques_gets_one_sentence(results):
     assert found["decay"].word == "not yet measured"
     assert found["overlap"].word == "not yet measured" and "reproduce.bench comm" in found["overlap"].why
     assert techniques.block(results.parent).count("\n") == 9
+    line = by_word(results.parent)  # of the README: each technique once, with the regime that decides
+    assert "Supported: LARS (scarce updates)." in line
+    assert "Contradicted: a high rate, made stable by warm-up (scarce updates)." in line
+    assert all(line.count(one.text) == 1 for one in TECHNIQUES if one.text != "LARS")
 
 
 def test_published_benchmarks_give_the_systems_sentences():
