@@ -16,7 +16,7 @@ from tests.helpers import ROOT
 from tests.helpers.needs import need_program
 
 SCRIPTS = ("reproduce/setup.sh", "reproduce/run_all.sh", "tests/run.sh", ".ci/run")
-# Answers setup.sh's questions. Files in $STATE steer it: old, unable, unfit, no-ensurepip, pip-fails, pip-hangs, damaged.
+# Answers setup.sh's questions. Files in $STATE steer it: old, unable, unfit, no-ensurepip, pip-fails, damaged ...
 FAKE_PYTHON = """#!/bin/bash
 echo "$*" >> "$STATE/calls"
 case "$*" in
