@@ -33,6 +33,8 @@ FLOOR = 1e-4  # of the mean's size: the spread is never taken for less, since ma
 MANY = 10  # epochs from which on a run cannot lie on the mean by chance
 FEWEST = 3  # runs below which no spread is estimated
 DRAWS, DRAWS_SEED = 4000, 1903
+FEW_BEYOND = 10  # draws beyond a quantile, at the least, as far as `MOST_PARTS` times `DRAWS` have them
+MOST_PARTS = 10
 
 Curve = Mapping[int, float]  # epoch, one-based -> value
 
@@ -146,11 +148,19 @@ def misfit_range(band: Band, level: float) -> Interval:
 
 @functools.cache
 def _misfit_range(n: int, epochs: int, rho: float, level: float) -> Interval:
-    z = draws(n + 1, epochs, rho, DRAWS)
+    parts = min(MOST_PARTS, math.ceil(FEW_BEYOND / (DRAWS * level / 2)))
+    found = np.concatenate([_misfits(n, epochs, rho, part) for part in range(parts)])
+    low, high = np.quantile(found, [level / 2, 1 - level / 2])
+    return Interval(float(low) if epochs >= MANY else 0.0, float(high))
+
+
+@functools.cache
+def _misfits(n: int, epochs: int, rho: float, part: int) -> np.ndarray:
+    """`DRAWS` misfits of the model, float64 [DRAWS]; those of another `part` are independent of them."""
+    z = draws(n + 1, epochs, rho, DRAWS, DRAWS_SEED + part)
     known, further = z[:, :-1], z[:, -1]
     scores = (further - known.mean(1)) / (pooled_sd(known)[0] * math.sqrt(1 + 1 / n))
-    low, high = np.quantile((scores**2).mean(-1), [level / 2, 1 - level / 2])
-    return Interval(float(low) if epochs >= MANY else 0.0, float(high))
+    return (scores**2).mean(-1)
 
 
 def draws(runs: int, epochs: int, rho: float, count: int, seed: int = DRAWS_SEED) -> np.ndarray:

@@ -9,6 +9,7 @@ also when there was nothing to compare a run with); 2: bad input; 3: nothing was
 """
 
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from reproduce.errors import LogError, command, shown
@@ -26,20 +27,41 @@ SPEED = Verdict("not comparable", "speed run: not judged")
 LEAST_LEVEL = 1e-12  # below it quantiles of Student's t overflow
 
 
-def checked(
-    path: Path, references: dict[stored.Key, Reference], level: float
-) -> tuple[RunLog, Comparison, Reference | None]:
-    """(`RunLog`, `Comparison`, `Reference`): a log, the outcome, and what it was compared with, None for nothing."""
+Checked = tuple[RunLog, Comparison, Reference | None]  # the reference: what the log was compared with, None for nothing
+
+
+def checked(path: Path, references: dict[stored.Key, Reference], level: float) -> Checked:
+    """A log compared with its reference, each test at `level`."""
+    log, found = matched(path, references)
+    return _compared(log, found, level)
+
+
+def checked_together(
+    paths: Sequence[Path], references: dict[stored.Key, Reference], level: float | None = None
+) -> Iterator[Checked]:
+    """Logs compared one after the other, each test at `level`; by default so that all of them, if they are good runs,
+    pass together as probably as one alone does (Bonferroni): `LEVEL` divided by the number that have a reference."""
+    found = [matched(path, references) for path in paths]
+    count = sum(isinstance(one, Reference) for _, one in found)
+    for log, one in found:
+        yield _compared(log, one, level or LEVEL / max(1, count))
+
+
+def matched(path: Path, references: dict[stored.Key, Reference]) -> tuple[RunLog, Reference | Verdict]:
+    """A log and what it is to be compared with, or why with nothing."""
     log = read_log(path)
     if not log.complete:
-        return log, Comparison(Verdict("missing", f"{log.status} log: {log.reason}")), None
+        return log, Verdict("missing", f"{log.status} log: {log.reason}")
     if stored.is_speed_run(log):
-        return log, Comparison(SPEED), None
-    run = stored.run_of(log)
-    reference = references.get((run.facts.recipe, run.facts.device))
-    if reference is None:
-        return log, Comparison(unknown(run.facts, str(log.config.get("name")), references)), None
-    return log, compare(run, reference, level), reference
+        return log, SPEED
+    facts = stored.run_of(log).facts
+    return log, references.get((facts.recipe, facts.device)) or unknown(facts, str(log.config.get("name")), references)
+
+
+def _compared(log: RunLog, found: Reference | Verdict, level: float) -> Checked:
+    if isinstance(found, Verdict):
+        return log, Comparison(found), None
+    return log, compare(stored.run_of(log), found, level), found
 
 
 def unknown(facts: Facts, name: str, references: dict[stored.Key, Reference]) -> Verdict:
@@ -73,11 +95,12 @@ def main(argv=None) -> int:
     parser.add_argument("results", nargs="*", type=Path, help="results folders, or log files")
     parser.add_argument("--published", type=Path, default=stored.PUBLISHED, metavar="DIR",
                         help="folder with the stored logs (default: figures/measured)")  # fmt: skip
-    parser.add_argument("--level", type=float, default=LEVEL, help=f"false alarms of one test (default: {LEVEL})")
+    parser.add_argument("--level", type=float, help="false alarms of one test (default: "
+                        f"{LEVEL}, divided by the number of runs compared)")  # fmt: skip
     parser.add_argument("--strict", action="store_true", help="exit 1 also when there is nothing to compare a run with")
     parser.add_argument("--list", action="store_true", help="print what stored curves there are")
     args = parser.parse_args(argv)
-    if not LEAST_LEVEL <= args.level < 1:
+    if args.level is not None and not LEAST_LEVEL <= args.level < 1:
         parser.error(f"--level must be between {LEAST_LEVEL:g} and 1")
     if not (args.list or args.results):
         parser.error("name results folders or log files, or ask for --list")
@@ -87,8 +110,8 @@ def main(argv=None) -> int:
     if args.list:
         print("\n".join(map(shown, stored.listed(references.values()))) or f"{args.published}: no stored curves")
     found = []
-    for path in [path for place in args.results for path in stored.logs_in(place)]:
-        log, outcome, reference = checked(path, references, args.level)
+    paths = [path for place in args.results for path in stored.logs_in(place)]
+    for log, outcome, reference in checked_together(paths, references, args.level):
         print(report(log, outcome, reference), flush=True)
         found.append("speed" if outcome.verdict == SPEED else outcome.verdict.word if log.complete else DAMAGED)
     if not args.results:

@@ -16,8 +16,9 @@ time         the epochs to `TARGET` of the final accuracy; seconds too, but only
 
 A known run with the seed of the run is left out of everything else, since no band holds for what is not independent.
 `bands` states the model and the formulas. At most ten of the tests go by chance, so a run of the same recipe fails with
-a probability of at most 10 x LEVEL = 5 % (union bound). The other way round there is no guarantee: with five runs that
-spread by points, what differs by less than that spread passes.
+a probability of at most 10 x LEVEL = 5 % (union bound); `check` divides the level by the number of runs that it judges
+together, so that this holds for all of them. The other way round there is no guarantee: with five runs that spread by
+points, what differs by less than that spread passes.
 """
 
 import math

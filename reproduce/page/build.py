@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from reproduce.artefact import TIERS, Artefact
 from reproduce.errors import command, wrote
-from reproduce.judge import check, comparator, stored
+from reproduce.judge import check, stored
 from reproduce.kinds import KINDS
 from reproduce.page.answer import LEAD, answer_section
 from reproduce.page.evidence import Given, StoredCurve, claims_section, judged, stored_section, table1_section
@@ -92,11 +92,10 @@ def _policy(style: str, script: str) -> str:
 
 def stored_curves(results: Path) -> list[StoredCurve]:
     """How every run of a results folder compares with the stored curves of its recipe; none if it has no logs."""
-    references, found = stored.references(), []
-    for path in sorted((results / "logs").glob("*/result_*.txt")):
-        log, outcome, known = check.checked(path, references, comparator.LEVEL)
+    paths, found = sorted((results / "logs").glob("*/result_*.txt")), []
+    for log, outcome, known in check.checked_together(paths, stored.references()):
         held = f"{len(known.runs)} stored runs of {known.name}" if known else "no stored curves"
-        found.append(StoredCurve(f"{path.parent.name} seed {log.seed}", path, outcome.verdict, held))
+        found.append(StoredCurve(f"{log.path.parent.name} seed {log.seed}", log.path, outcome.verdict, held))
     return found
 
 

@@ -61,6 +61,17 @@ def test_a_run_outside_exits_1_with_epoch_value_band_and_likely_causes(tmp_path,
     assert out.endswith("1 run(s): 1 compared, 1 outside\n")
 
 
+def test_runs_that_are_judged_together_share_the_level_of_one(tmp_path, capsys):
+    """Else a call that compares ten good runs would fail ten times as often as one that compares one."""
+    place = changed(tmp_path, with_loss(4, 0.3))
+    assert says(capsys, place)[0] == 1
+    code, out = says(capsys, place, REGRESSION)
+    assert code == 0 and out.endswith(f"{len(RUNS) + 1} run(s): {len(RUNS) + 1} compared, 0 outside\n")
+    assert says(capsys, place, REGRESSION, "--level", "0.005")[0] == 1
+    write_log(tmp_path / "no reference", run="quick/batch_b480_w20")  # is no part of them
+    assert says(capsys, place, tmp_path / "no reference")[0] == 1
+
+
 def test_the_same_seed_must_begin_in_the_same_way(tmp_path, capsys):
     """By a fifth of the spread between seeds: 0.0009 here, of which rounding takes 0.00015."""
     assert says(capsys, changed(tmp_path / "rounded", with_loss(1, 0.0002)))[0] == 0

@@ -1,7 +1,8 @@
 """The comparator accepts what it should, refuses what it should, and says why.
 
 On the five public runs of the paper's team: each is accepted by the other four, and 199 of 200 other curves
-(tests/helpers/foreign.py) are refused by all five. On draws from the band's own model no more false alarms than stated.
+(tests/helpers/foreign.py) are refused by all five; 196 at the level of ten runs that are judged together. On draws from
+the band's own model no more false alarms than stated.
 """
 
 import math
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from reproduce.judge import bands, features, stored
-from reproduce.judge.comparator import compare
+from reproduce.judge.comparator import LEVEL, compare
 from reproduce.judge.runs import Facts, Reference, Run
 from tests.helpers import ROOT
 from tests.helpers.foreign import SPOILT, foreign
@@ -23,6 +24,7 @@ GRID = sorted(FIVE.runs[0].accuracy)
 
 
 REFUSED, FALSE_ALARMS = 199, 5  # of 200 each, as the documents state
+OF_TEN, REFUSED_OF_TEN, FALSE_ALARMS_OF_TEN = LEVEL / 10, 196, 0  # likewise, where ten runs are judged together
 
 
 def others(i: int) -> Reference:
@@ -46,6 +48,8 @@ def test_of_200_other_curves_as_many_are_refused_as_stated():
                for i, run in enumerate(FIVE.runs)]  # fmt: skip
     assert len(curves) == 200
     outcomes = {name: compare(unlabelled(curve), FIVE).verdict for name, curve in curves}
+    of_ten = [compare(unlabelled(curve), FIVE, OF_TEN).verdict.word for _, curve in curves]
+    assert len(curves) - of_ten.count("reproduced") == REFUSED_OF_TEN
     accepted = [name for name, verdict in outcomes.items() if verdict.word == "reproduced"]
     words = Counter(verdict.word for verdict in outcomes.values())
     assert len(curves) - len(accepted) == REFUSED, accepted
@@ -55,12 +59,13 @@ def test_of_200_other_curves_as_many_are_refused_as_stated():
 def test_false_alarms_are_no_more_than_stated():
     """Draws from the model around the five runs' mean, with their spread, as sets of five and one further run."""
     known = bands.band(FIVE.curves("top-1"))
-    mean, sd, alarms = np.array(known.mean), np.array(known.sd), 0
+    mean, sd, alarms = np.array(known.mean), np.array(known.sd), [0, 0]
     for z in bands.draws(6, len(GRID), round(known.rho, 1), 200, seed=3):
         runs = [unlabelled(dict(zip(GRID, row))) for row in (mean + sd * z).tolist()]
         reference = Reference("draws", tuple(runs[:-1]), peak_epoch=FIVE.peak_epoch)
-        alarms += compare(runs[-1], reference).verdict.word == "outside"
-    assert alarms == FALSE_ALARMS
+        for k, level in enumerate((LEVEL, OF_TEN)):
+            alarms[k] += compare(runs[-1], reference, level).verdict.word == "outside"
+    assert alarms == [FALSE_ALARMS, FALSE_ALARMS_OF_TEN]
 
 
 def test_the_documents_state_these_numbers():
@@ -68,6 +73,7 @@ def test_the_documents_state_these_numbers():
     text = " ".join(" ".join(path.read_text(encoding="utf-8").split()) for path in documents)
     assert re.search(rf"\b{FALSE_ALARMS} of 200 simulated\b", text)
     assert re.search(rf"\bof 200 other curves\b[^.;]* {REFUSED} are refused\b", text)
+    assert f"({REFUSED_OF_TEN} at the level of ten" in text and f"{FALSE_ALARMS_OF_TEN} of 200 at the level" in text
 
 
 # ---- each test alone, and its words -------------------------------------------------------------------------------
