@@ -11,6 +11,7 @@ from reproduce.judge.runs import UNITS, Finding, Reference, Run, curve_of, quant
 
 TARGET = 0.98
 TWIN = 0.1  # of the spread between seeds
+SCALES = {"top-1": bands.ERROR, "train loss": bands.AS_IT_IS}
 
 
 def unlike_twin(run: Run, twins: Sequence[Run], others: Reference) -> Iterator[Finding]:
@@ -28,16 +29,20 @@ def unlike_twin(run: Run, twins: Sequence[Run], others: Reference) -> Iterator[F
 def failures(run: Run, reference: Reference, level: float) -> Iterator[Finding]:
     """The tests that `run` fails, the most telling first."""
     for quantity in quantities(reference):
-        known, curve = bands.band(reference.curves(quantity)), curve_of(run, quantity)
+        known, curve = band_of(reference, quantity), curve_of(run, quantity)
         yield from outside_band(quantity, known, curve, level)
         yield from off_everywhere(quantity, known, curve, level)
     if "top-1" in quantities(reference):
         last = max(reference.runs[0].accuracy)
-        expected = bands.band(reference.curves("top-1")).interval(last, level, simultaneous=False)
+        expected = band_of(reference, "top-1").interval(last, level, simultaneous=False)
         if run.accuracy[last] not in expected:
             yield Finding("final", "top-1", last, run.accuracy[last], expected)
         yield from unlike_shape(run.accuracy, reference, level)
         yield from off_time(run, reference, level)
+
+
+def band_of(reference: Reference, quantity: str) -> Band:
+    return bands.band(reference.curves(quantity), SCALES[quantity])
 
 
 def outside_band(quantity: str, known: Band, curve: Curve, level: float) -> Iterator[Finding]:

@@ -54,6 +54,18 @@ def test_an_interval_is_the_prediction_interval_of_the_formula():
     assert (wider.low, wider.high) == pytest.approx((one.low, one.high))
 
 
+def test_an_accuracy_may_fall_farther_than_it_rises():
+    """By factors of its error: five runs whose errors are 10 % times or divided by the same factors."""
+    factors = (0.8, 0.9, 1.0, 1 / 0.9, 1 / 0.8)
+    errors = [10.5 * factor for factor in factors]
+    found = bands.band([{1: 100.5 - error} for error in errors], bands.ERROR).interval(1, 0.05)
+    assert (100.5 - found.low) * (100.5 - found.high) == pytest.approx(10.5**2)
+    assert 90 - found.low > found.high - 90 > 0
+    # there and back; and nothing is beyond 100 %
+    low, high = (bands.ERROR.back(bands.ERROR.of(top1)) for top1 in (0.0, 99.9))
+    assert (low, high) == pytest.approx((0.0, 99.9)) and bands.ERROR.of(101) == bands.ERROR.of(100)
+
+
 def test_degrees_of_freedom_count_what_is_independent():
     three, two = [True, True, True], [False, True, True]
     assert bands.degrees_of_freedom(5, np.array([three, two]), 0.0) == pytest.approx([12, 8])
