@@ -5,7 +5,6 @@ import signal
 import pytest
 
 from tests.helpers import turns
-from tests.helpers.data import Loaders
 from tests.helpers.needs import need
 
 # Begun early, or all processes but one would wait for them at the end: files that take half a minute or more.
@@ -22,6 +21,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 @pytest.fixture
 def opened(tmp_path):
     """A function that opens loaders and has them closed."""
+    from tests.helpers.data import Loaders  # here: the process that only deals out the tests need not import torch
+
     with Loaders(tmp_path) as loaders:
         yield loaders.open
 

@@ -11,5 +11,6 @@ python=$(bash reproduce/setup.sh test)
 processors=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 testers=${NUM_TESTERS:-$((processors < 6 ? processors + 2 : 8))}
 if [ "$testers" -gt 1 ]; then set -- -n "$testers" --dist loadfile --no-loadscope-reorder "$@"; fi
+unset PYTHONDONTWRITEBYTECODE  # else hundreds of processes would compile the same modules again and again
 # one thread per process: several training processes share the cores in some tests
 OMP_NUM_THREADS=1 exec "$python" -m pytest -q "$@"
