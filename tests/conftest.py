@@ -11,7 +11,8 @@ from tests.helpers.needs import need
 LONG = {
     "test_resume", "test_mutations", "test_gpu_update", "test_bench_step", "test_bench_comm", "test_groups_figure",
     "test_execution", "test_train", "test_bench_profile", "test_bench_startup", "test_hosts_training", "test_figure2",
-    "test_row_features", "test_report_figures", "test_rehearsal",
+    "test_row_features", "test_report_figures", "test_rehearsal", "test_fuzz", "test_kills", "test_watch_launchers",
+    "test_preflight", "test_spawn", "test_page",
 }  # fmt: skip
 
 # A shell starts what runs in the background with SIGINT ignored, and all that the tests start would inherit that.
