@@ -15,6 +15,8 @@ LONG = {
     "test_preflight", "test_spawn", "test_page",
 }  # fmt: skip
 
+TURNS = turns.Turns()
+
 # A shell starts what runs in the background with SIGINT ignored, and all that the tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -37,14 +39,19 @@ def pytest_configure(config):
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Whole files, as their tests share fixtures: the longest first, the serial ones last."""
-    serial = {item.path for item in items if item.get_closest_marker("serial")}
+    serial = {item.path for item in items if is_serial(item)}
     system = {item.path for item in items if item.get_closest_marker("system")}
     items.sort(key=lambda item: (item.path in serial, item.path not in system, item.path.stem not in LONG))
 
 
+def is_serial(item) -> bool:
+    return item.get_closest_marker("serial") is not None
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item):
-    with turns.turn(alone=item.get_closest_marker("serial") is not None):
+def pytest_runtest_protocol(item, nextitem):
+    goes_on = nextitem is not None and nextitem.path == item.path and is_serial(item) and is_serial(nextitem)
+    with TURNS.test(is_serial(item), goes_on):
         return (yield)
 
 

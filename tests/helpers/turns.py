@@ -1,7 +1,8 @@
 """Tests marked `serial` have the machine for themselves, although several processes run tests (pytest -n).
 
 Every other test shares the lock of the room with its like; a serial one holds it alone. The gate makes it fair: who
-wants the room alone closes the gate first, so that no further test enters while it waits for the others to leave.
+wants the room alone closes the gate first, so that no further test enters while it waits for the others to leave. The
+serial tests of a file, one after the other, wait for that once.
 """
 
 import contextlib
@@ -22,6 +23,26 @@ def begin() -> None:
 
 def end() -> None:
     shutil.rmtree(os.environ.pop(FOLDER), ignore_errors=True)
+
+
+class Turns:
+    """Those of one process, which runs one test at a time."""
+
+    def __init__(self) -> None:
+        self._held: contextlib.ExitStack | None = None
+
+    @contextlib.contextmanager
+    def test(self, alone: bool, goes_on: bool) -> Iterator[None]:
+        """The time of one test. `goes_on`: the next test is as serial as this one, and of its file."""
+        if self._held is None:
+            self._held = contextlib.ExitStack()
+            self._held.enter_context(turn(alone))
+        try:
+            yield
+        finally:
+            if not goes_on:
+                self._held.close()
+                self._held = None
 
 
 @contextlib.contextmanager

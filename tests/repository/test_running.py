@@ -49,6 +49,28 @@ def test_a_serial_test_waits_for_the_others_and_they_for_it(monkeypatch, tmp_pat
     assert seen[4:] == ["serial begins", "serial ends"]
 
 
+def test_the_serial_tests_of_a_file_wait_once_and_nothing_comes_between(monkeypatch, tmp_path):
+    monkeypatch.setenv(turns.FOLDER, str(tmp_path))
+    seen, own, first = [], turns.Turns(), threading.Event()
+
+    def other():
+        first.wait(10)
+        with turns.turn(alone=False):
+            seen.append("other")
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    for name, goes_on in (("one", True), ("two", False)):
+        with own.test(alone=True, goes_on=goes_on):
+            seen.append(name)
+            first.set()
+            time.sleep(0.1)
+    thread.join(10)
+    assert seen == ["one", "two", "other"]
+    with own.test(alone=False, goes_on=False), turns.turn(alone=False):  # and what follows takes a turn of its own
+        pass
+
+
 def test_the_files_that_begin_early_exist(pytestconfig):
     long = pytestconfig.pluginmanager.get_plugin(str(ROOT / "tests/conftest.py")).LONG
     assert long <= {path.stem for path in (ROOT / "tests").rglob("test_*.py")}
