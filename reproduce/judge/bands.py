@@ -1,18 +1,20 @@
 """Bands: where one further run of the same recipe is expected, epoch by epoch, from a few runs that are known.
 
 Model. At epoch e, run i of n has x_ie = mu_e + sigma_e z_ie, with z normal, independent between runs, and between
-epochs correlated as rho^distance (AR(1)). sigma depends on the epoch: very large batches spread by several points
-while the rate is near its peak and by a tenth of one at the end. x is the quantity on its `Scale`: of an accuracy the
-logarithm of the error, because accuracies fall farther than they rise. In percent, 11 of 841 values of our own runs lay
-below the 0.25 % quantile of the others of their recipe, where 2 should, and none above; so, 7 do.
+epochs correlated as c + (1 - c) rho^distance: a share c of its variance a run keeps from the first epoch to the last,
+and the rest fades (AR(1)). Losses need the c: 0.4 to 0.7 in our runs, at any distance. sigma depends on the epoch: very
+large batches spread by several points while the rate is near its peak and by a tenth of one at the end. x is the
+quantity on its `Scale`: of an accuracy the logarithm of the error, because accuracies fall farther than they rise. In
+percent, 11 of 841 values of our own runs lay below the 0.25 % quantile of the others of their recipe, where 2 should,
+and none above; so, 7 do.
 
 Spread. A standard deviation of 4 or 5 values is itself off by a third. s_e^2 is therefore the mean of the sample
 variances of epoch e and of its `WINDOW` neighbours on either side, or the epoch's own where that is larger, so that a
 calm neighbourhood does not narrow a rough epoch. A neighbour whose variance differs by far more than chance (Fisher's F
 at `ALIKE`) is not pooled: the loss of a first epoch can spread by a tenth of the next one's. Pooling m epochs gives, by
-Bartlett's formula for correlated squares, df_e = (n - 1) m^2 / sum over their pairs (a, b) of rho^(2 |a - b|) degrees
-of freedom: (n - 1) m where epochs are independent, n - 1 where they move as one. rho is the lag-1 autocorrelation of
-the standardised residuals.
+Bartlett's formula for correlated squares, df_e = (n - 1) m^2 / sum over their pairs (a, b) of the squared correlation
+degrees of freedom: (n - 1) m where epochs are independent, n - 1 where they move as one. c is the mean correlation of
+the standardised residuals of epochs that are `FAR` or more apart, rho follows from that of neighbours.
 
 Band. A prediction interval for one further run: mean_e +- t(1 - level / 2K, df_e) s_e sqrt(1 + 1/n). Dividing the level
 by the number K of epochs (Bonferroni) makes the band simultaneous: a run of the same recipe leaves it anywhere with a
@@ -29,6 +31,7 @@ import numpy as np
 
 from reproduce.judge import student
 
+FAR = 3  # evaluations, or epochs of the loss
 WINDOW = 1  # neighbours on either side whose variances are pooled
 ALIKE = 0.999  # two-sided; at 0.95 chance would often isolate an epoch with a small variance, and its band fail
 FLOOR = 1e-4  # of the mean's size: the spread is never taken for less, since machines round differently
@@ -68,13 +71,15 @@ ERROR = Scale(lambda top1: -math.log(max(100 - top1, 0) + LEAST_ERROR), lambda x
 
 @dataclass(frozen=True)
 class Band:
-    """Per epoch [epochs], on `scale`: mean, pooled standard deviation and its degrees of freedom. `rho`: see above."""
+    """Per epoch [epochs], on `scale`: mean, pooled standard deviation and its degrees of freedom. `common` (c) and
+    `rho`: see above."""
 
     epochs: tuple[int, ...]
     mean: tuple[float, ...]
     sd: tuple[float, ...]
     freedom: tuple[float, ...]
     n: int
+    common: float
     rho: float
     scale: Scale = AS_IT_IS
 
@@ -104,10 +109,10 @@ def band(curves: Sequence[Curve], scale: Scale = AS_IT_IS) -> Band:
     mean = values.mean(0)
     pooled, members = pooled_sd(values)
     sd = np.maximum(pooled, FLOOR * np.abs(mean) + 1e-12)
-    rho = autocorrelation((values - mean) / sd)
-    freedom = degrees_of_freedom(len(curves), members, rho)
+    common, rho = correlations((values - mean) / sd)
+    freedom = degrees_of_freedom(len(curves), members, common, rho)
     rows = {"mean": tuple(mean.tolist()), "sd": tuple(sd.tolist()), "freedom": tuple(freedom.tolist())}
-    return Band(tuple(epochs), **rows, n=len(curves), rho=rho, scale=scale)
+    return Band(tuple(epochs), **rows, n=len(curves), common=common, rho=rho, scale=scale)
 
 
 def pooled_sd(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -126,18 +131,23 @@ def pooled_sd(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.sqrt(np.maximum(own, mean)), alike
 
 
-def autocorrelation(residuals: np.ndarray) -> float:
-    """Lag 1, over the runs [runs, epochs] together; not below 0, which would only narrow what follows."""
-    total = float((residuals**2).sum())
-    lagged = float((residuals[:, 1:] * residuals[:, :-1]).sum())
-    return min(max(lagged / total, 0.0), 0.99) if total > 0 else 0.0
+def correlations(residuals: np.ndarray) -> tuple[float, float]:
+    """c and rho of the model, from all runs [runs, epochs] together; below 0 they would only narrow what follows."""
+    products = residuals.T @ residuals  # [epochs, epochs]
+    epochs, variance = len(products), float(np.trace(products)) / len(products)
+    if variance == 0:
+        return 0.0, 0.0
+    far = products[np.triu_indices(epochs, FAR)]
+    common = float(np.clip(far.mean() / variance, 0, 0.95)) if far.size else 0.0
+    near = float(np.diagonal(products, 1).mean()) / variance if epochs > 1 else 0.0
+    return common, float(np.clip((near - common) / (1 - common), 0, 0.99))
 
 
-def degrees_of_freedom(n: int, members: np.ndarray, rho: float) -> np.ndarray:
+def degrees_of_freedom(n: int, members: np.ndarray, common: float, rho: float) -> np.ndarray:
     """[epochs]: of the variances pooled over `members` bool [epochs, neighbours]."""
     found = []
     for places in map(np.flatnonzero, members):
-        pairs = rho ** (2.0 * np.abs(places[:, None] - places))
+        pairs = (common + (1 - common) * rho ** np.abs(places[:, None] - places)) ** 2
         found.append((n - 1) * len(places) ** 2 / pairs.sum())
     return np.array(found)
 
@@ -158,26 +168,28 @@ def misfit_range(band: Band, level: float) -> Interval:
     The lower end catches what lies on the mean of the runs, as no run does; it is 0 for fewer than `MANY` epochs, at
     which one may.
     """
-    rho = min(math.ceil(20 * band.rho) / 20, 0.99)  # in steps, so that few are drawn
-    return _misfit_range(band.n, len(band.epochs), rho, level)
+    common, rho = (min(math.ceil(10 * one) / 10, 0.99) for one in (band.common, band.rho))  # in steps: few are drawn
+    return _misfit_range(band.n, len(band.epochs), common, rho, level)
 
 
 @functools.cache
-def _misfit_range(n: int, epochs: int, rho: float, level: float) -> Interval:
-    z = draws(n + 1, epochs, rho, DRAWS)
+def _misfit_range(n: int, epochs: int, common: float, rho: float, level: float) -> Interval:
+    z = draws(n + 1, epochs, rho, DRAWS, common=common)
     known, further = z[:, :-1], z[:, -1]
     scores = (further - known.mean(1)) / (pooled_sd(known)[0] * math.sqrt(1 + 1 / n))
     low, high = np.quantile((scores**2).mean(-1), [level / 2, 1 - level / 2])
     return Interval(float(low) if epochs >= MANY else 0.0, float(high))
 
 
-def draws(runs: int, epochs: int, rho: float, count: int, seed: int = DRAWS_SEED) -> np.ndarray:
-    """z of the model, float64 [count, runs, epochs], always the same."""
+def draws(
+    runs: int, epochs: int, rho: float, count: int, seed: int = DRAWS_SEED, common: float = 0.0
+) -> np.ndarray:
+    """z of the model, float64 [count, runs, epochs], always the same; `common` is c."""
     rng = np.random.Generator(np.random.Philox(seed))
     z = rng.standard_normal((count, runs, epochs))
     for e in range(1, epochs):
         z[..., e] = rho * z[..., e - 1] + math.sqrt(1 - rho**2) * z[..., e]
-    return z
+    return math.sqrt(common) * rng.standard_normal((count, runs, 1)) + math.sqrt(1 - common) * z if common else z
 
 
 def predicted(values: Sequence[float], level: float, floor: float = 0.0) -> Interval:

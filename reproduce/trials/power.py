@@ -49,10 +49,13 @@ def train(fault: str, config: Path, seed: int, data: Path, out: Path, epochs: in
 
 
 def done(path: Path, epochs: int) -> bool:
-    """Whether a run has ended, or has all the epochs that were asked for."""
-    if read_log(path).status in ("complete", "aborted"):
+    """Whether a run has ended, or, where fewer epochs than the recipe's were asked for, has those."""
+    log = read_log(path)
+    if log.status in ("complete", "aborted"):
         return True
-    return path.is_file() and sum(event.key == "epoch_stop" for _, event in read_events(path)) >= epochs
+    if not log.config or epochs >= log.config["recipe"]["schedule"]["epochs"]:
+        return False  # one that was stopped between its last epoch and its end is none
+    return sum(event.key == "epoch_stop" for _, event in read_events(path)) >= epochs
 
 
 def outcome(path: Path, reference: Reference) -> list[str]:

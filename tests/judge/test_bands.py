@@ -68,8 +68,8 @@ def test_an_accuracy_may_fall_farther_than_it_rises():
 
 def test_degrees_of_freedom_count_what_is_independent():
     three, two = [True, True, True], [False, True, True]
-    assert bands.degrees_of_freedom(5, np.array([three, two]), 0.0) == pytest.approx([12, 8])
-    assert bands.degrees_of_freedom(5, np.array([three, two]), 0.9999) == pytest.approx([4, 4], rel=1e-3)
+    assert bands.degrees_of_freedom(5, np.array([three, two]), 0.0, 0.0) == pytest.approx([12, 8])
+    assert bands.degrees_of_freedom(5, np.array([three, two]), 0.0, 0.9999) == pytest.approx([4, 4], rel=1e-3)
 
 
 def test_a_calm_neighbourhood_does_not_narrow_a_rough_epoch_nor_a_rough_one_a_calm_one():

@@ -23,8 +23,8 @@ FIVE = stored.public_reference()
 GRID = sorted(FIVE.runs[0].accuracy)
 
 
-REFUSED, FALSE_ALARMS = 199, 4  # of 200 each, as the documents state
-OF_TEN, REFUSED_OF_TEN, FALSE_ALARMS_OF_TEN = LEVEL / 10, 196, 2  # likewise, where ten runs are judged together
+REFUSED, FALSE_ALARMS = 199, 3  # of 200 each, as the documents state
+OF_TEN, REFUSED_OF_TEN, FALSE_ALARMS_OF_TEN = LEVEL / 10, 196, 1  # likewise, where ten runs are judged together
 
 
 def others(i: int) -> Reference:

@@ -55,6 +55,16 @@ def test_a_whole_run_meets_every_test_and_one_cut_short_needs_a_stored_seed(tmp_
         power.outcome(path, REFERENCE)
 
 
+def test_a_run_stopped_before_its_end_is_not_done_unless_fewer_epochs_were_asked_for(tmp_path):
+    path, lines = tmp_path / "result_1.txt", (LOGS / "result_1.txt").read_text().splitlines()
+    path.write_text("\n".join(lines[:-2]) + "\n")
+    assert sum('"epoch_stop"' in line for line in lines[:-2]) == 6
+    assert not power.done(path, 6) and power.done(path, 5)
+    assert not power.done(tmp_path / "gone.txt", 1)
+    path.write_text("\n".join(lines[:2]) + "\n")
+    assert not power.done(path, 1)
+
+
 def test_a_run_that_is_there_is_not_trained_again(tmp_path):
     path = log_path(tmp_path / "none", power.CONFIG.stem, 101)
     path.parent.mkdir(parents=True)
