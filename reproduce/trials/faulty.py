@@ -73,13 +73,13 @@ def same_order(seed: int, epoch: int, n: int, order=plan.epoch_order):
 
 
 def until(epochs: int, events: Callable = train.train) -> Callable:
-    """`train.train`, but it ends after so many epochs."""
+    """`train.train`, but no epoch begins after so many; with as many as the recipe's, the run comes to its end."""
 
     def shortened(*args, **kwargs):
         for event in events(*args, **kwargs):
-            yield event
-            if getattr(event, "key", None) == "epoch_stop" and event.metadata["epoch_num"] >= epochs:
+            if getattr(event, "key", None) == "epoch_start" and event.metadata["epoch_num"] > epochs:
                 return
+            yield event
 
     return shortened
 

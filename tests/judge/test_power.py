@@ -72,6 +72,14 @@ def test_a_run_that_is_there_is_not_trained_again(tmp_path):
     assert power.train("none", power.CONFIG, 101, tmp_path / "no data", tmp_path, 6) == path
 
 
+def test_a_run_of_all_epochs_comes_to_its_end_and_one_of_fewer_is_cut():
+    keys = [("run_start", 0), ("epoch_start", 1), ("epoch_stop", 1), ("epoch_start", 2), ("epoch_stop", 2),
+            ("eval_accuracy", 2), ("run_stop", 0)]  # fmt: skip
+    events = [Event(key, None, {"epoch_num": number}) for key, number in keys]
+    found = {epochs: [event.key for event in faulty.until(epochs, lambda: iter(events))()] for epochs in (1, 2)}
+    assert found == {1: [key for key, _ in keys[:3]], 2: [key for key, _ in keys]}
+
+
 def test_every_mistake_changes_what_it_names_and_is_undone():
     config = power.configs.load(power.CONFIG)
     clean = faulty.Schedule.of(config)
@@ -88,10 +96,6 @@ def test_every_mistake_changes_what_it_names_and_is_undone():
                 assert (orders[0] == orders[1]).all()
         assert [(clean.lr(i), clean.weight_decay_at(i), clean.momentum(i)) for i in (0, 50, 200)] == before
 
-
-def test_a_run_ends_after_the_epochs_that_were_asked_for():
-    events = [Event("epoch_stop", None, {"epoch_num": n}) for n in (1, 2, 3)]
-    assert [one.metadata["epoch_num"] for one in faulty.until(2, lambda: iter(events))()] == [1, 2]
 
 
 def test_an_unknown_mistake_and_a_recipe_without_curves_are_one_line(tmp_path, capsys):
