@@ -73,9 +73,9 @@ def render(found: list[Effect], savings: list[Saving], given):
 
     figure = plot.plt.figure(figsize=(15, 7.5))
     figure.suptitle(title(found))
-    axes = figure.subplots(1, len(REGIMES))
-    for name, ax, (regime, run) in zip("abcd", axes, REGIMES.items()):
-        own = [one for one in found if one.regime == regime and one.variant.name != REFERENCE]
+    parts = [[one for one in found if one.regime == regime and one.variant.name != REFERENCE] for regime in REGIMES]
+    axes = figure.subplots(1, len(parts), width_ratios=[3 if any(map(forest.shown, own)) else 1 for own in parts])
+    for name, ax, own, (regime, run) in zip("abcd", axes, parts, REGIMES.items()):
         forest.panel(ax, own, f"{regime}: {with_changes(run).total_updates:,} updates", names=ax is axes[0])
         plot.letter(ax, name)
     forest.legend(figure)

@@ -14,16 +14,26 @@ AXIS = "top-1 of the recipe minus that of the variant, points"
 
 
 def panel(ax: Axes, found: Sequence[Effect], title: str, names: bool) -> None:
-    """The variants from top to bottom, with or without their names; a hole is the word at the left edge."""
+    """The variants from top to bottom, with or without their names; a hole is the word at the left edge.
+
+    Where all are holes there is no scale, and no zero.
+    """
     for row, one in enumerate(found):
         _line(ax, one, -row)
-    ax.axvline(0, color=plot.BLACK, linewidth=1)
+    some = any(map(shown, found))
+    if some:
+        ax.axvline(0, color=plot.BLACK, linewidth=1)
     ax.set_yticks([-row for row in range(len(found))], [one.variant.text if names else "" for one in found])
     ax.set_ylim(-len(found) + 0.4, 0.6)
     low, high = ax.get_xlim()
     ax.set_xlim(min(low, -1), max(high, 1))
     ax.grid(axis="y", visible=False)
-    ax.set(xlabel=AXIS, title=title)
+    ax.set(title=title, **({"xlabel": AXIS} if some else {"xlabel": "missing: not run", "xticks": []}))
+
+
+def shown(one: Effect) -> bool:
+    """Whether it has a place on the scale."""
+    return one.difference is not None
 
 
 def legend(figure: Figure) -> None:

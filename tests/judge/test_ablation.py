@@ -6,6 +6,7 @@ import pytest
 
 from reproduce import ablation as artefact
 from reproduce.errors import LogError
+from reproduce.figures import forest, plot
 from reproduce.judge import systems, techniques
 from reproduce.judge.ablation import effects
 from reproduce.judge.techniques import TECHNIQUES, WORDS, Technique, judged
@@ -93,6 +94,17 @@ def test_the_artefact_shows_effects_and_holes(results, capsys):
     lars = next(one for one in facts["variants"] if (one["regime"], one["variant"]) == ("scarce", "lars_off"))
     assert lars["top1_percent"] == {"1": 79.0, "2": 80.1, "3": 80.9} and lars["kind"] == "measured"
     assert "helps" in (results / "ablation.csv").read_text()
+
+
+def test_a_regime_that_nobody_ran_has_no_scale(results):
+    figure, axes = plot.plt.subplots(1, 2)
+    for ax, regime in zip(axes, REGIMES):
+        forest.panel(ax, effects(results, regime), regime, names=False)
+    (some, none) = axes
+    assert len(some.get_xticks()) and some.get_xlabel() == forest.AXIS and some.lines
+    assert not len(none.get_xticks()) and none.get_xlabel() == "missing: not run" and not none.lines
+    assert len(none.texts) == len(effects(results, "headline"))
+    plot.plt.close(figure)
 
 
 class Given:
