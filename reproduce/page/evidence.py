@@ -172,6 +172,6 @@ def stored_section(given: Given, stored: Iterable[StoredCurve]) -> Section:
     if not rows:
         command = f"python -m reproduce.report.check {given.folder}"
         return Section("stored", "Stored curves", StoredData(missing=Missing("there is no run to compare", command)))
-    caption = "Each run of this tier against the stored curves of its recipe."
+    caption = "Each run of this tier against the stored curves of its recipe; all are judged together."
     return Section("stored", "Stored curves", StoredData(
         Table("stored-table", caption, ["run", "verdict", "compared with"], rows)))  # fmt: skip
