@@ -47,8 +47,8 @@ ROWS_TITLE = "Table 1, row by row: each recipe scaled down"
 ROWS_NOTES = """
 Measured rows are scaled down by 102.4, on Fashion-MNIST: NOT the rows' own experiments. Each recipe's peak rate is the
 best of three on images held out of training and test set (`rates.csv`), on a third of its epochs; the headline's was
-chosen on the test set. Images/s are of a small network on this hardware, which others used as well, and of no row's
-machine. Modelled: a GPU per worker, ResNet-50 on ImageNet, with the model's 90 % interval.
+chosen on the test set. Images/s are of a small network on this hardware, which others used as well (the median over
+the seeds), and of no row's machine. Modelled: a GPU per worker, ResNet-50 on ImageNet, with the model's 90 % interval.
 """
 
 

@@ -17,7 +17,7 @@ from reproduce.results.paper import Row
 
 HEADER = [
     "work", "paper: time, top-1 (status)", "recipe here, mini-batch", "measured top-1 (n, interval)",
-    "measured images/s", "measured on", "modelled time on the row's machine",
+    "measured images/s, median", "measured on", "modelled time on the row's machine",
 ]  # fmt: skip
 LATEX_COLUMNS = "p{2cm}p{3.4cm}p{3cm}p{3.4cm}p{2cm}p{3.4cm}p{3cm}"
 NOT_RUN = "not run: 256 / 102.4 would be 2.5 images; the small-batch baseline stands beside it, not for it"
@@ -48,7 +48,7 @@ class RowHere:
         if self.found.top1 is None:
             return [f"{self.found.missing}: {COMMAND}", "missing", "missing"]
         speed = self.found.images_per_second
-        rate = f"{speed.mean:,.0f}" if speed else "missing (on several kinds of hardware)"
+        rate = f"{speed.median:,.0f}" if speed else "missing (on several kinds of hardware)"
         return [top1(self.found), rate, "; ".join([*self.found.hardware, self.found.environment("precision")])]
 
     def facts(self) -> dict:
