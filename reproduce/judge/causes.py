@@ -51,7 +51,7 @@ CAUSES = (
           "NVIDIA/apex 1030; apache/mxnet 15102; tests/mutations.py: sign of decay"),
     Cause(("band", "misfit"), "top-1", START, "below",
           "batch-norm statistics at evaluation, or first epochs that only look bad: under 10 % is normal for very "
-          "large batches, so hold it against the band before giving up", "NUS-HPC-AI-Lab/LARS-ImageNet-PyTorch 2"),
+          "large batches, so compare it with the band before giving up", "NUS-HPC-AI-Lab/LARS-ImageNet-PyTorch 2"),
     Cause(("band", "misfit", "shape"), "top-1", PEAK, "above",
           "weight decay or label smoothing off, a smaller batch or peak rate than stated: the accuracy stalls too high",
           "mlcommons/training_policies 177, 196"),

@@ -65,7 +65,7 @@ def _compared(log: RunLog, found: Reference | Verdict, level: float) -> Checked:
 
 
 def unknown(facts: Facts, name: str, references: dict[stored.Key, Reference]) -> Verdict:
-    """Why there is nothing to hold a run against: no stored curves, or those of another device or recipe."""
+    """Why there is nothing to compare a run with: no stored curves, or those of another device or recipe."""
     what = f"no stored curves for {name}, recipe {facts.recipe}, on {facts.device}"
     devices = sorted({device or "an unknown device" for recipe, device in references if recipe == facts.recipe})
     if devices:

@@ -42,7 +42,7 @@ class Comparison:
 
 
 def compare(run: Run | None, reference: Reference, level: float = LEVEL) -> Comparison:
-    """Hold `run`, None if there is no curve at all, against `reference`."""
+    """Compare `run`, None if there is no curve at all, with `reference`."""
     if run is None:
         return Comparison(Verdict("missing", "there is no curve"))
     differences = run.facts.differences(reference.facts)

@@ -13,7 +13,7 @@ from reproduce.errors import ConfigError
 from reproduce.launchers import SCHEDULERS
 from reproduce.nearest import nearest
 
-# What goes into a scheduler's directive, or is expanded by the job's shell, is held to these characters; whatever else
+# What goes into a scheduler's directive, or is expanded by the job's shell, may hold these characters only; whatever else
 # a user gives (paths, seeds) is quoted, and is never in a directive.
 OPTION = re.compile(r"[A-Za-z0-9_.,:=@+%/ {}-]+")
 WORD = re.compile(r"[A-Za-z0-9_.,:=@+%/-]+")

@@ -1,4 +1,4 @@
-"""Several hosts on one machine: network namespaces around a switch, every link held to a rate in both directions.
+"""Several hosts on one machine: network namespaces around a switch, every link limited to a rate in both directions.
 
     with Hosts(4, mbit=1000) as hosts:
         hosts.torchrun("reproduce.engine.train", ["paper_configs/...", ...], processes_per_host=1)

@@ -1,4 +1,4 @@
-"""What the loaders hand out, and how a process's workers are dealt to it."""
+"""What the loaders yield, and how the workers of a process are grouped."""
 
 from typing import NamedTuple
 

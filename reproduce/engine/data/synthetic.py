@@ -1,4 +1,4 @@
-"""The synthetic data set: one batch of noise, handed out again and again. For throughput only: it has no accuracy."""
+"""The synthetic data set: one batch of noise, yielded again and again. For throughput only: it has no accuracy."""
 
 from collections.abc import Generator, Iterator
 

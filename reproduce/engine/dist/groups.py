@@ -15,7 +15,7 @@ from reproduce.words import Parser
 
 
 def tensors_of(model) -> list[Tensor]:
-    """The parameters of a network in the order of definition, batch norm told by module type."""
+    """The parameters of a network in the order of definition; batch norm is recognised by module type."""
     from reproduce.engine.workers import WorkerBatchNorm2d
 
     tensors = []
