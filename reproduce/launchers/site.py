@@ -13,8 +13,8 @@ from reproduce.errors import ConfigError
 from reproduce.launchers import SCHEDULERS
 from reproduce.nearest import nearest
 
-# What goes into a scheduler's directive, or is expanded by the job's shell, may hold these characters only; whatever else
-# a user gives (paths, seeds) is quoted, and is never in a directive.
+# What goes into a scheduler's directive, or is expanded by the job's shell, may hold these characters only; whatever
+# else a user gives (paths, seeds) is quoted, and is never in a directive.
 OPTION = re.compile(r"[A-Za-z0-9_.,:=@+%/ {}-]+")
 WORD = re.compile(r"[A-Za-z0-9_.,:=@+%/-]+")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
