@@ -51,7 +51,7 @@ def train(fault: str, config: Path, seed: int, data: Path, out: Path, epochs: in
 def done(path: Path, epochs: int) -> bool:
     """Whether a run has ended, or, where fewer epochs than the recipe's were asked for, has those."""
     log = read_log(path)
-    if log.status in ("complete", "aborted"):
+    if log.complete or log.diverged:
         return True
     if not log.config or epochs >= log.config["recipe"]["schedule"]["epochs"]:
         return False  # one that was stopped between its last epoch and its end is none
@@ -61,7 +61,7 @@ def done(path: Path, epochs: int) -> bool:
 def outcome(path: Path, reference: Reference) -> list[str]:
     """The tests that a run fails: all of them, or that of the first epoch for one that was cut short."""
     log = read_log(path)
-    if log.status == "aborted":
+    if log.diverged:
         return ["divergence"]
     run = stored.run_of(log)
     if log.complete:

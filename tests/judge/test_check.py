@@ -68,7 +68,7 @@ def test_runs_that_are_judged_together_share_the_level_of_one(tmp_path, capsys):
     code, out = says(capsys, place, REGRESSION)
     assert code == 0 and out.endswith(f"{len(RUNS) + 1} run(s): {len(RUNS) + 1} compared, 0 outside\n")
     assert says(capsys, place, REGRESSION, "--level", "0.005")[0] == 1
-    write_log(tmp_path / "no reference", run="quick/batch_b480_w20")  # is no part of them
+    write_log(tmp_path / "no reference", run="batch_b49152_g2048")  # is no part of them
     assert says(capsys, place, tmp_path / "no reference")[0] == 1
 
 
@@ -92,9 +92,9 @@ def test_a_file_can_be_named_and_the_level_chosen(tmp_path, capsys):
 
 
 def test_a_run_without_stored_curves_is_no_success(tmp_path, capsys):
-    write_log(tmp_path, run="quick/batch_b480_w20")
+    write_log(tmp_path, run="batch_b49152_g2048")
     code, out = says(capsys, tmp_path)
-    assert code == check.EXIT_NOTHING and "missing: no stored curves for batch_b480_w20, recipe " in out
+    assert code == check.EXIT_NOTHING and "missing: no stored curves for batch_b49152_g2048, recipe " in out
     assert "1 run(s): 0 compared, 0 outside, 1 with nothing to compare with: NOTHING was compared" in out
     code, out = says(capsys, tmp_path, REGRESSION)  # one of them is not compared, and the summary says so
     assert code == 0 and out.endswith(f"{len(RUNS)} compared, 0 outside, 1 with nothing to compare with\n")

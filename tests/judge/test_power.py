@@ -102,8 +102,10 @@ def test_an_unknown_mistake_and_a_recipe_without_curves_are_one_line(tmp_path, c
     base = ["--data", "x", "--out", str(tmp_path)]
     assert power.main([*base, "rate x 9"]) == 2
     assert "no such mistake: known are none, rate x 0.7" in capsys.readouterr().err
-    assert power.main([*base, "--config", "paper_configs/quick/batch_b480_w20.toml"]) == 2
+    assert power.main([*base, "--config", "paper_configs/batch_b49152_g2048.toml"]) == 2
     assert "no stored curves of recipe" in capsys.readouterr().err
+    assert power.main([*base, "--seeds", "1", "rate x 1.15"]) == 2  # a run that cannot begin has not diverged
+    assert "rate x 1.15, seed 101: not trained: error: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("hits", "n", "low", "high"), [(0, 5, 0, 0.434), (5, 5, 0.566, 1), (5, 10, 0.237, 0.763)])
