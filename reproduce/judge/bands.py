@@ -32,6 +32,7 @@ import numpy as np
 from reproduce.judge import student
 
 FAR = 3  # evaluations, or epochs of the loss
+ONE_SIDED = 1.645  # the 95 % quantile of the normal distribution
 WINDOW = 1  # neighbours on either side whose variances are pooled
 ALIKE = 0.999  # two-sided; at 0.95 chance would often isolate an epoch with a small variance, and its band fail
 FLOOR = 1e-4  # of the mean's size: the spread is never taken for less, since machines round differently
@@ -160,15 +161,17 @@ def misfit(band: Band, curve: Curve) -> float:
     return statistics.fmean(score**2 for score in band.scores(curve))
 
 
-def misfit_range(band: Band, level: float) -> Interval:
+def misfit_range(band: Band, level: float, cautious: bool = False) -> Interval:
     """Between which `misfit` of one further run lies, but for a probability `level`.
 
     By simulation: its distribution has no closed form, the scores being correlated and their scales estimated.
     `DRAWS` times, n + 1 curves are drawn from the model (`draws`) and the last is compared with the band of the others.
+    `cautious`: with c at its upper 95 % limit (Fisher's z), for a quantity that has it, since n runs tell it badly.
     The lower end catches what lies on the mean of the runs, as no run does; it is 0 for fewer than `MANY` epochs, at
     which one may.
     """
-    common, rho = (min(math.ceil(10 * one) / 10, 0.99) for one in (band.common, band.rho))  # in steps: few are drawn
+    common = math.tanh(math.atanh(band.common) + cautious * ONE_SIDED / math.sqrt(band.n - 1))
+    common, rho = (min(math.ceil(10 * one) / 10, 0.99) for one in (common, band.rho))  # in steps: few are drawn
     return _misfit_range(band.n, len(band.epochs), common, rho, level)
 
 

@@ -53,8 +53,9 @@ def outside_band(quantity: str, known: Band, curve: Curve, level: float) -> Iter
 
 
 def off_everywhere(quantity: str, known: Band, curve: Curve, level: float) -> Iterator[Finding]:
-    score, expected = bands.misfit(known, curve), bands.misfit_range(known, level)
-    if quantity == "train loss":  # a run's losses move together, and near the mean one of five may stay to the end
+    loss = quantity == "train loss"
+    score, expected = bands.misfit(known, curve), bands.misfit_range(known, level, cautious=loss)
+    if loss:  # a run's losses move together, and near the mean one of five may stay to the end
         expected = Interval(0.0, expected.high)
     if score in expected:
         return
