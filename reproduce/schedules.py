@@ -6,7 +6,9 @@ Drawn by the functions that training calls (`reproduce.recipe.schedule`). Writes
 """
 
 import sys
+from bisect import bisect_right
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -50,25 +52,25 @@ class Course:
 
     def __init__(self, config: Config):
         self.config, self.schedule = config, Schedule.of(config)
-        self._of_epoch = [epoch for epoch, count in enumerate(config.epoch_updates()) for _ in range(count)]
-        self._first = {epoch: i for i, epoch in reversed(list(enumerate(self._of_epoch)))}
+        self._first = [0, *accumulate(config.epoch_updates())]  # update of each epoch, and one beyond the last
+        self._last = self._first[-1] - 1
 
     def at(self, i: int) -> Point:
-        epoch = self._of_epoch[i]
-        behind = epoch + (i - self._first[epoch]) / self.config.epoch_updates()[epoch]
+        epoch = bisect_right(self._first, i) - 1
+        first, after = self._first[epoch : epoch + 2]
+        behind = epoch + (i - first) / (after - first)
         return Point(behind, self.schedule.lr(i), self.config.global_batch(epoch))
 
     def joints(self) -> list[int]:
         """The updates from which the schedule has another form, the first and the last."""
         phases = [self._first[epoch] for epoch, _ in self.config.batch.local_batch]
         ends = [] if self.schedule.decay == "step" else [self.schedule.warmup + self.schedule.decay_updates]
-        found = {0, self.schedule.warmup, *self.schedule.milestones, *ends, *phases, len(self._of_epoch) - 1}
-        return sorted(i for i in found if i < len(self._of_epoch))
+        found = {0, self.schedule.warmup, *self.schedule.milestones, *ends, *phases, self._last}
+        return sorted(i for i in found if i <= self._last)
 
     def line(self) -> list[Point]:
         """Points to draw a line through; the one before each joint is there, so that a step is upright."""
-        last = len(self._of_epoch) - 1
-        found = {round(last * k / SAMPLES) for k in range(SAMPLES + 1)}
+        found = {round(self._last * k / SAMPLES) for k in range(SAMPLES + 1)}
         found |= {i for joint in self.joints() for i in (joint - 1, joint) if i >= 0}
         return [self.at(i) for i in sorted(found)]
 

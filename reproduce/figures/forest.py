@@ -20,15 +20,17 @@ def panel(ax: Axes, found: Sequence[Effect], title: str, names: bool) -> None:
     """
     for row, one in enumerate(found):
         _line(ax, one, -row)
-    some = any(map(shown, found))
-    if some:
+    if any(map(shown, found)):
         ax.axvline(0, color=plot.BLACK, linewidth=1)
+        ax.set_xlabel(AXIS)
+    else:
+        ax.set(xlabel="missing: not run", xticks=[])
     ax.set_yticks([-row for row in range(len(found))], [one.variant.text if names else "" for one in found])
     ax.set_ylim(-len(found) + 0.4, 0.6)
     low, high = ax.get_xlim()
     ax.set_xlim(min(low, -1), max(high, 1))
     ax.grid(axis="y", visible=False)
-    ax.set(title=title, **({"xlabel": AXIS} if some else {"xlabel": "missing: not run", "xticks": []}))
+    ax.set_title(title)
 
 
 def shown(one: Effect) -> bool:

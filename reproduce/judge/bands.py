@@ -184,9 +184,7 @@ def _misfit_range(n: int, epochs: int, common: float, rho: float, level: float) 
     return Interval(float(low) if epochs >= MANY else 0.0, float(high))
 
 
-def draws(
-    runs: int, epochs: int, rho: float, count: int, seed: int = DRAWS_SEED, common: float = 0.0
-) -> np.ndarray:
+def draws(runs: int, epochs: int, rho: float, count: int, seed: int = DRAWS_SEED, common: float = 0.0) -> np.ndarray:
     """z of the model, float64 [count, runs, epochs], always the same; `common` is c."""
     rng = np.random.Generator(np.random.Philox(seed))
     z = rng.standard_normal((count, runs, epochs))

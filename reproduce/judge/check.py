@@ -30,12 +30,6 @@ LEAST_LEVEL = 1e-12  # below it quantiles of Student's t overflow
 Checked = tuple[RunLog, Comparison, Reference | None]  # the reference: what the log was compared with, None for nothing
 
 
-def checked(path: Path, references: dict[stored.Key, Reference], level: float) -> Checked:
-    """A log compared with its reference, each test at `level`."""
-    log, found = matched(path, references)
-    return _compared(log, found, level)
-
-
 def checked_together(
     paths: Sequence[Path], references: dict[stored.Key, Reference], level: float | None = None
 ) -> Iterator[Checked]:
@@ -44,7 +38,10 @@ def checked_together(
     found = [matched(path, references) for path in paths]
     count = sum(isinstance(one, Reference) for _, one in found)
     for log, one in found:
-        yield _compared(log, one, level or LEVEL / max(1, count))
+        if isinstance(one, Verdict):
+            yield log, Comparison(one), None
+        else:
+            yield log, compare(stored.run_of(log), one, level or LEVEL / count), one
 
 
 def matched(path: Path, references: dict[stored.Key, Reference]) -> tuple[RunLog, Reference | Verdict]:
@@ -56,12 +53,6 @@ def matched(path: Path, references: dict[stored.Key, Reference]) -> tuple[RunLog
         return log, SPEED
     facts = stored.run_of(log).facts
     return log, references.get((facts.recipe, facts.device)) or unknown(facts, str(log.config.get("name")), references)
-
-
-def _compared(log: RunLog, found: Reference | Verdict, level: float) -> Checked:
-    if isinstance(found, Verdict):
-        return log, Comparison(found), None
-    return log, compare(stored.run_of(log), found, level), found
 
 
 def unknown(facts: Facts, name: str, references: dict[stored.Key, Reference]) -> Verdict:

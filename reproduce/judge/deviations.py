@@ -28,21 +28,18 @@ def unlike_twin(run: Run, twins: Sequence[Run], others: Reference) -> Iterator[F
 
 def failures(run: Run, reference: Reference, level: float) -> Iterator[Finding]:
     """The tests that `run` fails, the most telling first."""
-    for quantity in quantities(reference):
-        known, curve = band_of(reference, quantity), curve_of(run, quantity)
-        yield from outside_band(quantity, known, curve, level)
-        yield from off_everywhere(quantity, known, curve, level)
-    if "top-1" in quantities(reference):
+    known = {one: bands.band(reference.curves(one), SCALES[one]) for one in quantities(reference)}
+    for quantity, band in known.items():
+        curve = curve_of(run, quantity)
+        yield from outside_band(quantity, band, curve, level)
+        yield from off_everywhere(quantity, band, curve, level)
+    if "top-1" in known:
         last = max(reference.runs[0].accuracy)
-        expected = band_of(reference, "top-1").interval(last, level, simultaneous=False)
+        expected = known["top-1"].interval(last, level, simultaneous=False)
         if run.accuracy[last] not in expected:
             yield Finding("final", "top-1", last, run.accuracy[last], expected)
         yield from unlike_shape(run.accuracy, reference, level)
         yield from off_time(run, reference, level)
-
-
-def band_of(reference: Reference, quantity: str) -> Band:
-    return bands.band(reference.curves(quantity), SCALES[quantity])
 
 
 def outside_band(quantity: str, known: Band, curve: Curve, level: float) -> Iterator[Finding]:

@@ -13,8 +13,7 @@ from pathlib import Path
 from reproduce.engine import train
 from reproduce.events import log_path, read_log
 from reproduce.judge import stored
-from reproduce.judge.check import checked
-from reproduce.judge.comparator import LEVEL
+from reproduce.judge.check import checked_together
 from reproduce.recipe import load as configs
 from tests.helpers import ROOT
 from tests.mutations import MUTATIONS, named
@@ -40,7 +39,7 @@ def caught_by(name: str, out: Path, references: dict, config: Path = CONFIG, see
     log = read_log(log_path(folder(out, name), config.stem, seed))
     if log.status == "aborted":
         return ["divergence"]
-    _, outcome, _ = checked(log.path, references, LEVEL)
+    ((_, outcome, _),) = checked_together([log.path], references)
     if outcome.verdict.word not in ("reproduced", "outside"):
         raise ValueError(f"{name}: {outcome.verdict}")  # nothing was tested
     return [f"{'loss' if 'train loss' in one.quantity else 'accuracy'} ({one.test})" for one in outcome.findings]

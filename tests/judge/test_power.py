@@ -97,7 +97,6 @@ def test_every_mistake_changes_what_it_names_and_is_undone():
         assert [(clean.lr(i), clean.weight_decay_at(i), clean.momentum(i)) for i in (0, 50, 200)] == before
 
 
-
 def test_an_unknown_mistake_and_a_recipe_without_curves_are_one_line(tmp_path, capsys):
     base = ["--data", "x", "--out", str(tmp_path)]
     assert power.main([*base, "rate x 9"]) == 2

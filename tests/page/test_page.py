@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote
@@ -17,7 +16,6 @@ from jinja2 import UndefinedError
 from reproduce.artefact import named
 from reproduce.artefacts import ARTEFACTS
 from reproduce.errors import UserError
-from reproduce.judge.claims import judged
 from reproduce.judge.verdict import Verdict
 from reproduce.kinds import KINDS
 from reproduce.page import build as page
@@ -145,7 +143,7 @@ def test_claims_show_paper_and_measured_apart_with_verdicts_and_links_to_runs(ro
     assert kinds(claims) == {"paper", "measured", "public", "setting"}
     assert [f"C{i}" in claims.text for i in range(1, 7)] == [True] * 6
     words = [one.attributes["data-verdict"] for one in claims.all("strong")]
-    assert words == [one.verdict.word for one in judged({"quick": PUBLISHED})] and len(words) == 6
+    assert words.count("missing") == 3 and words.count("not comparable") == 3
     assert "#run-headline_b800_w20" in [one.attributes["href"] for one in claims.all("a")]
 
 
@@ -218,9 +216,7 @@ def test_the_page_leads_with_three_lines_and_one_picture(root):
     assert inside > 10 * outside  # each is an honest run: at most one in twenty may fail, give or take
     line = f"Runs complete: 10 of 10, with {logs} seeds in all; {inside} of {inside + outside} seeds compared "
     assert runs.startswith(line)
-    counts = Counter(one.verdict.word for one in judged({"quick": PUBLISHED}))
-    numbers = f"{counts['missing']} missing, {counts['not comparable']} not comparable"
-    assert claims == f"Claims of the paper: none reproduced, none outside, {numbers}."
+    assert claims == "Claims of the paper: none reproduced, none outside, 3 missing, 3 not comparable."
     lars, sgd = (measured.collect(PUBLISHED, f"quick/panel_{one}_b1600_w40").top1_by_seed for one in ("lars", "sgd"))
     pairs = [lars[seed] - sgd[seed] for seed in lars.keys() & sgd.keys()]
     assert f"1,600: {sum(pairs) / len(pairs):+.2f} (" in optimizers and f"n = {len(pairs)})" in optimizers
